@@ -1,0 +1,313 @@
+"""Everything that can go wrong, as one tree.
+
+    BeatraError
+    ├── ConfigurationError          fix the settings; nothing was sent
+    │   └── SandboxUnavailable      the sandbox cannot start here; says what to install
+    ├── InvalidInput                an argument is unusable; nothing was sent (also a ValueError)
+    ├── ConnectionFailed            no answer: refused, reset, cut off
+    ├── Timeout                     no answer in time
+    ├── IncompleteStream            a stream was cut short; holds the partial reply
+    ├── InvalidData                 an answer does not fit the schema asked for; holds the reply
+    └── APIError                    the service answered, and the answer is a failure
+        ├── AuthenticationError     unauthorized, invalid_api_key, api_key_region_mismatch
+        ├── PermissionDenied        tenant_disabled, forbidden
+        ├── InsufficientBalance     insufficient_balance
+        ├── InvalidRequest          invalid_request, unsupported_capability / _model / _option
+        ├── NotFound                404
+        ├── Conflict                409
+        ├── RateLimited             rate_limited
+        ├── ServerError             billing_failed, model_unavailable, other 5xx
+        ├── UnexpectedResponse      a 2xx or 3xx that is not what the API promises (a proxy's page)
+        └── TaskFailed              a task ended in ``failed``
+
+    Interrupted                     a KeyboardInterrupt that holds the partial reply
+
+Every error is picklable, keeps plain data only, and never holds a request, a header or a key.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from beatra_nb.core.seams import Showable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from beatra_nb.core.reply import Reply
+
+
+class BeatraError(Showable, Exception):
+    """Base of every error this package raises on purpose.
+
+    Attributes
+    ----------
+    message : str
+        What happened, in one or two sentences.
+    hint : str or None
+        What to do about it.
+    request_id : str or None
+        The service's id of the exchange, for support.
+    retryable : bool
+        Whether the very same call may simply be made again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        request_id: str | None = None,
+        retryable: bool = False,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.request_id = request_id
+        self.retryable = retryable
+        self.attempts = attempts
+
+    def __str__(self) -> str:
+        tail = [self.hint] if self.hint else []
+        if self.request_id:
+            tail.append(f"(request id {self.request_id})")
+        return " ".join([self.message, *tail])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions pickle by their positional args; ours are made of keywords, so rebuild from the fields.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: a short card in place of the stack (called twice, so pure)."""
+        from beatra_nb.core import seams
+
+        return seams.error_card(self)
+
+
+def _rebuild(kind: type[BaseException], args: tuple[Any, ...], fields: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class ConfigurationError(BeatraError):
+    """Settings that cannot work; raised before anything is sent."""
+
+
+class SandboxUnavailable(ConfigurationError):
+    """The sandbox was asked for and cannot start here."""
+
+
+class InvalidInput(BeatraError, ValueError):
+    """An argument that cannot be sent; raised before anything is sent or spent."""
+
+
+class ConnectionFailed(BeatraError):
+    """No answer arrived: the connection was refused, reset or cut off."""
+
+
+class Timeout(BeatraError, TimeoutError):
+    """No answer arrived in time."""
+
+
+class IncompleteStream(BeatraError):
+    """A stream ended before the service said it was whole.
+
+    Attributes
+    ----------
+    reply : Reply
+        What had arrived, with ``complete=False``. Never act on it as if it were whole.
+    cause : BeatraError or None
+        What cut it short, where that is known (an error event, a reset, a time-out).
+    """
+
+    def __init__(self, message: str, *, reply: Reply, cause: BeatraError | None = None, **more: Any) -> None:  # noqa: ANN401
+        super().__init__(message, **more)
+        self.reply = reply
+        self.cause = cause
+
+
+class InvalidData(BeatraError):
+    """An answer that does not fit the schema it was asked for.
+
+    Attributes
+    ----------
+    reply : Reply
+        The whole answer: it was paid for and is not lost.
+    errors : list of dict
+        What does not fit, as pydantic reports it.
+    """
+
+    def __init__(self, message: str, *, reply: Reply, errors: list[dict[str, Any]], **more: Any) -> None:  # noqa: ANN401
+        super().__init__(message, **more)
+        self.reply = reply
+        self.errors = errors
+
+
+class APIError(BeatraError):
+    """The service answered with a failure.
+
+    Attributes
+    ----------
+    code : str or None
+        The envelope's code; None where the body was not the API's envelope.
+    status : int or None
+        The HTTP status; None for an error event inside a stream.
+    param : str or None
+        JSON Pointer (RFC 6901) to the offending field.
+    details : dict
+        The envelope's details (``errors``, ``unsupported_fields``, …).
+    body : str
+        The start of the body as it came, for support.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        param: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        body: str = "",
+        **more: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(message, **more)
+        self.code = code
+        self.status = status
+        self.param = param
+        self.details = dict(details or {})
+        self.body = body
+
+    def __str__(self) -> str:
+        label = " ".join(str(part) for part in (self.status, self.code) if part is not None)
+        return f"{label}: {super().__str__()}" if label else super().__str__()
+
+
+class AuthenticationError(APIError):
+    """The key is missing, unknown, revoked, or belongs to another region."""
+
+
+class PermissionDenied(APIError):
+    """The key is good, and may not do this."""
+
+
+class InsufficientBalance(APIError):
+    """The account has too few credits for new work."""
+
+
+class InvalidRequest(APIError):
+    """The request must be changed before it can succeed."""
+
+
+class NotFound(APIError):
+    """There is no such thing under this id."""
+
+
+class Conflict(APIError):
+    """An idempotency key was used with another body, or a job is already over."""
+
+
+class RateLimited(APIError):
+    """The account's request budget is used up for the moment."""
+
+
+class ServerError(APIError):
+    """The service failed."""
+
+
+class UnexpectedResponse(APIError):
+    """A success by its status whose body is not what the API promises."""
+
+
+class TaskFailed(APIError):
+    """A task ended in ``failed``."""
+
+
+class Interrupted(Showable, KeyboardInterrupt):
+    """The kernel was interrupted during a call; what had arrived is kept.
+
+    It is a ``KeyboardInterrupt``, so loops and *Run All* stop as they should.
+
+    Attributes
+    ----------
+    reply : Reply or None
+        The partial answer with ``complete=False``, or None if nothing had arrived.
+    """
+
+    def __init__(self, message: str = "Interrupted.", *, reply: Reply | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reply = reply
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+    def _render_traceback_(self) -> list[str]:
+        from beatra_nb.core import seams
+
+        return seams.error_card(self)
+
+
+BY_CODE: dict[str, type[APIError]] = {
+    "unauthorized": AuthenticationError,
+    "invalid_api_key": AuthenticationError,
+    "api_key_region_mismatch": AuthenticationError,
+    "tenant_disabled": PermissionDenied,
+    "forbidden": PermissionDenied,
+    "insufficient_balance": InsufficientBalance,
+    "billing_failed": ServerError,
+    "invalid_request": InvalidRequest,
+    "unsupported_capability": InvalidRequest,
+    "unsupported_model": InvalidRequest,
+    "unsupported_option": InvalidRequest,
+    "rate_limited": RateLimited,
+    "model_unavailable": ServerError,
+}
+
+BY_STATUS: dict[int, type[APIError]] = {
+    400: InvalidRequest,
+    401: AuthenticationError,
+    402: InsufficientBalance,
+    403: PermissionDenied,
+    404: NotFound,
+    409: Conflict,
+    422: InvalidRequest,
+    429: RateLimited,
+}
+
+# What a person should do, by code: the intent behind the pair of status and code.
+HINTS: dict[str, str] = {
+    "unauthorized": "Set BEATRA_API_KEY, or pass api_key= to bn.connect().",
+    "invalid_api_key": "Check the key: copy it again from the dashboard, or make a new one.",
+    "api_key_region_mismatch": "This key belongs to another region: set BEATRA_BASE_URL to that region's host.",
+    "tenant_disabled": "The account is suspended: contact support with the request id.",
+    "forbidden": "This key may not do this: use another key or ask the account's owner.",
+    "insufficient_balance": "Top up the account's credits, then run the cell again.",
+    "billing_failed": "The charge did not go through on the service's side: try again in a moment.",
+    "invalid_request": "Fix the field named above, then run the cell again.",
+    "unsupported_capability": "bn.capabilities() lists what can be done today.",
+    "unsupported_model": 'Pick one from bn.models(), or use model="auto".',
+    "unsupported_option": "Leave the field out, or choose another model.",
+    "rate_limited": "The service is busy for this account: wait a little, then run the cell again.",
+    "model_unavailable": 'Pick another model, or pass fallback="auto".',
+}
+
+
+def class_for(code: str | None, status: int | None) -> type[APIError]:
+    """The error class for an envelope's code, or else for a status.
+
+    A code that is not in the table is an open door: it becomes the class of its status, and its own
+    ``retryable`` flag alone decides about trying again.
+    """
+    if code in BY_CODE:
+        return BY_CODE[code]
+    if status in BY_STATUS:
+        return BY_STATUS[status]
+    if status is not None and status >= 500:
+        return ServerError
+    if status is not None and status < 400:
+        return UnexpectedResponse
+    return APIError

@@ -1,0 +1,124 @@
+"""What travels on the wire, as pydantic types.
+
+All of them are tolerant: unknown fields are kept, optional ones may be missing or null. Only what the API
+promises is required. This module is loaded at the first answer, not at import.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Wire(BaseModel):
+    """Base of the wire types: lenient about what is extra, and about nulls where a default exists."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
+
+
+def _none_as(default: Any) -> BeforeValidator:  # noqa: ANN401
+    return BeforeValidator(lambda value: default() if value is None else value)
+
+
+def _lenient_decimal(value: object) -> object:
+    """Credits are decimal strings; anything unreadable is no figure rather than a failed answer."""
+    if value is None or isinstance(value, Decimal):
+        return value
+    try:
+        number = Decimal(str(value))
+    except ArithmeticError:
+        return None
+    return number if number.is_finite() else None
+
+
+def _lenient_int(value: object) -> int:
+    try:
+        return int(value)  # type: ignore[call-overload, no-any-return]
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+Credits = Annotated[Decimal | None, BeforeValidator(_lenient_decimal)]
+Count = Annotated[int, BeforeValidator(_lenient_int)]
+Text = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) else "")]
+Objects = Annotated[list[dict[str, Any]], BeforeValidator(
+    lambda value: [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+)]
+
+
+class UsageWire(Wire):
+    """``usage`` of a chat answer."""
+
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    total_tokens: Count = 0
+    credits: Credits = None
+    credits_usd_reference: Credits = None
+
+
+class MessageWire(Wire):
+    """A message of a chat answer."""
+
+    role: Text = "assistant"
+    content: str | None = None
+    tool_calls: Objects = Field(default_factory=list)
+
+
+class ChoiceWire(Wire):
+    """One of the answers."""
+
+    index: Count = 0
+    message: Annotated[MessageWire, _none_as(MessageWire)] = Field(default_factory=MessageWire)
+    finish_reason: str | None = None
+
+
+class CompletionWire(Wire):
+    """``POST /chat/completions`` without streaming."""
+
+    id: Text = ""
+    model: Text = ""
+    choices: list[ChoiceWire]
+    usage: UsageWire | None = None
+
+
+class ModelWire(Wire):
+    """One entry of ``GET /models`` or ``GET /catalog/models``."""
+
+    id: str
+    owned_by: Text = ""
+    status: Text = ""
+
+
+class CapabilityWire(Wire):
+    """One entry of ``GET /catalog/capabilities``."""
+
+    id: Text = ""
+    status: Text = ""
+    description: Text = ""
+
+
+class ListWire(Wire):
+    """A list answer; entries are parsed one by one so that an odd one does not hide the rest."""
+
+    data: Objects
+
+
+class HealthWire(Wire):
+    """``GET /health``."""
+
+    status: str
+
+
+class ErrorWire(Wire):
+    """What is inside an error envelope."""
+
+    code: str
+    message: Text = ""
+    retryable: bool = False
+    request_id: str | None = None
+    param: str | None = None
+    details: Annotated[dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})] = (
+        Field(default_factory=dict)
+    )

@@ -1,0 +1,87 @@
+"""The only places where the core reaches out of its room, each by an import made when it is needed.
+
+``core`` knows the API and no screen, disk or server. Three things cross that line, lazily, so that the first
+line of a notebook stays fast and the import arrows stay one-way:
+
+* a front end asks an object for a picture      → ``beatra_nb.display``
+* a stream wants to be watched while it grows   → ``beatra_nb.display.live``
+* there is no key, so the sandbox answers       → ``beatra_nb.sandbox``
+* a call leaves a row                            → ``beatra_nb.store``
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from beatra_nb.display.live import Painter
+    from beatra_nb.sandbox import Sandbox
+    from beatra_nb.store.journal import Journal
+
+
+class Showable:
+    """Mixin: an object that front ends can draw. It holds no markup; ``display`` makes it when asked."""
+
+    __slots__ = ()
+
+    def _ipython_display_(self) -> None:
+        # A reply that has just been shown while it grew is not shown again as the value of the same cell.
+        from beatra_nb import display
+
+        if not display.already_shown(self):
+            raise NotImplementedError  # IPython's word for: ask the other methods
+
+    def _repr_mimebundle_(
+        self,
+        include: object = None,
+        exclude: object = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> dict[str, Any]:
+        from beatra_nb import display
+
+        return display.bundle(self)
+
+    def _repr_html_(self) -> str:
+        from beatra_nb import display
+
+        return display.to_html(self)
+
+    def _repr_markdown_(self) -> str:
+        from beatra_nb import display
+
+        return display.to_markdown(self)
+
+
+def error_card(error: BaseException) -> list[str]:
+    """The lines IPython prints in place of a traceback."""
+    from beatra_nb import display
+
+    return display.error_card(error)
+
+
+def painter(*, sandbox: bool) -> Painter:
+    """What shows a stream while it grows, fitted to whoever is watching."""
+    from beatra_nb.display import live
+
+    return live.painter(sandbox=sandbox)
+
+
+def say_once(key: str, text: str) -> None:
+    """Tell the user something once per process, without an exception or a return value."""
+    from beatra_nb import display
+
+    display.say_once(key, text)
+
+
+def shared_sandbox() -> Sandbox:
+    """The process's own sandbox, started on first use."""
+    from beatra_nb import sandbox
+
+    return sandbox.shared()
+
+
+def journal() -> Journal:
+    """The user's journal."""
+    from beatra_nb.store.journal import Journal
+
+    return Journal.open()

@@ -1,0 +1,276 @@
+"""Settings of a client, and the only reader of the environment.
+
+==========================  =========================================================================
+``BEATRA_API_KEY``          the key; without one, ``mode="auto"`` goes to the sandbox
+``BEATRA_BASE_URL``         where the service is, if not at its usual address
+``BEATRA_MODE``             ``auto`` (default), ``live`` or ``sandbox``
+``BEATRA_HOME``             where the journal and the sandbox's weights live, instead of the user's data dir
+``BEATRA_DISPLAY``          ``auto`` (default), ``live`` or ``static``: overrides the guess whether anybody watches
+``BEATRA_SANDBOX_ENGINE``   ``auto`` (default), ``smollm2`` or ``scripted``
+==========================  =========================================================================
+
+An argument beats the environment. Proxies and CA bundles come from the environment as httpx users expect
+(``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``, …).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+from urllib.parse import urlsplit
+
+from beatra_nb.core.errors import ConfigurationError
+
+BASE_URL = "https://api.beatra.ai/v1"
+MAX_ATTEMPTS = 4
+CONNECT_TIMEOUT = 10.0
+READ_TIMEOUT = 60.0
+TOTAL_TIMEOUT = 600.0
+
+Mode = Literal["live", "sandbox"]
+
+
+class Secret:
+    """A string that shows itself nowhere: not in repr, str, format, pickle or a debugger's locals."""
+
+    __slots__ = ("_reveal",)
+
+    def __init__(self, value: str) -> None:
+        # A closure rather than an attribute: even vars() and __slots__ inspection show only a function.
+        self._reveal = lambda: value
+
+    def reveal(self) -> str:
+        """Return the string itself; call it only where it is written to the wire."""
+        return self._reveal()
+
+    def __repr__(self) -> str:
+        return "Secret(•••)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A key is never pickled. Read it from the environment where it is needed.")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.reveal() == self.reveal()
+
+    def __hash__(self) -> int:
+        return hash(self.reveal())
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait, in seconds.
+
+    Attributes
+    ----------
+    connect : float
+        For a connection.
+    read : float
+        For the next sign of life: headers, or the next piece of a body.
+    total : float
+        For one logical call, its attempts and pauses included. Checked between pieces.
+    """
+
+    connect: float = CONNECT_TIMEOUT
+    read: float = READ_TIMEOUT
+    total: float = TOTAL_TIMEOUT
+
+    def __post_init__(self) -> None:
+        for name in ("connect", "read", "total"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+                raise ConfigurationError(
+                    f"timeout: {name} must be a number of seconds above 0, not {_short(value)}.",
+                    hint="Pass seconds (timeout=60.0) or bn.Timeouts(connect=…, read=…, total=…).",
+                )
+
+    @classmethod
+    def of(cls, value: float | Timeouts | None) -> Timeouts:
+        """Make timeouts from what a user passes: a number is the read time-out, and ten of it the total."""
+        if isinstance(value, Timeouts):
+            return value
+        if value is None:
+            return cls()
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigurationError(
+                f"timeout must be a number of seconds, not {_short(value)}.",
+                hint="Pass seconds (timeout=60.0) or bn.Timeouts(connect=…, read=…, total=…).",
+            )
+        return cls(connect=min(CONNECT_TIMEOUT, value), read=value, total=value * 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a client is made with, resolved and checked.
+
+    Attributes
+    ----------
+    mode : {"live", "sandbox"}
+        Who answers.
+    base_url : str or None
+        Where; None for the process's own sandbox, which is started at the first call.
+    key : Secret or None
+        The key; None for the process's own sandbox.
+    """
+
+    mode: Mode
+    base_url: str | None
+    key: Secret | None = field(repr=False)
+    timeouts: Timeouts = Timeouts()
+    max_attempts: int = MAX_ATTEMPTS
+    journal: bool = True
+    told: bool = True  # False when the sandbox was chosen for want of a key, and the user should hear of it
+
+    @classmethod
+    def resolve(
+        cls,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        mode: str | None = None,
+        timeout: float | Timeouts | None = None,
+        max_attempts: int | None = None,
+        journal: bool = True,
+    ) -> Settings:
+        """Merge arguments over the environment and check them.
+
+        Raises
+        ------
+        ConfigurationError
+            For anything that could not work, before a connection is made.
+        """
+        wanted = mode or _env("BEATRA_MODE") or "auto"
+        if wanted not in ("auto", "live", "sandbox"):
+            raise ConfigurationError(
+                f"mode must be 'auto', 'live' or 'sandbox', not {_short(wanted)}.",
+                hint="Pass mode= to bn.connect(), or set BEATRA_MODE.",
+            )
+        key = clean_key(api_key if api_key is not None else _env("BEATRA_API_KEY"))
+        url = base_url if base_url is not None else _env("BEATRA_BASE_URL")
+        if max_attempts is None:
+            max_attempts = MAX_ATTEMPTS
+        if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or not 1 <= max_attempts <= 20:
+            raise ConfigurationError(
+                f"max_attempts must be a whole number from 1 to 20, not {_short(max_attempts)}."
+            )
+        told = True
+        if wanted == "auto":
+            wanted = "live" if key else "sandbox"
+            told = wanted == "live"
+        if wanted == "sandbox":
+            # The package's own sandbox: nothing of the live settings is sent there.
+            return cls("sandbox", None, None, Timeouts.of(timeout), max_attempts, journal, told)
+        if key is None:
+            raise ConfigurationError(
+                "mode 'live' needs an API key, and there is none.",
+                hint="Set BEATRA_API_KEY, pass api_key=, or use mode='sandbox' to work without one.",
+            )
+        return cls("live", clean_url(url or BASE_URL), key, Timeouts.of(timeout), max_attempts, journal, told)
+
+
+def clean_key(key: str | None) -> Secret | None:
+    """Strip what copying leaves around a key; refuse what no header can carry, without echoing it."""
+    if key is None:
+        return None
+    if not isinstance(key, str):
+        raise ConfigurationError("api_key must be text.", hint="Pass the key as it stands in the dashboard.")
+    key = key.strip().strip("\"'").strip()
+    if not key:
+        return None
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise ConfigurationError(
+            "The API key holds a space, a line break or a character that no key has (it is not shown here).",
+            hint="Copy the key again; it is one word of plain letters, digits and signs.",
+        )
+    return Secret(key)
+
+
+def clean_url(url: str) -> str:
+    """Check a base URL: https, or http on this machine alone; no credentials, query or fragment."""
+    url = url.strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigurationError(
+            f"base_url must be a full address such as {BASE_URL!r}, not {_short(url)}.",
+            hint="Pass base_url= to bn.connect(), or set BEATRA_BASE_URL.",
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigurationError("base_url must not hold a user, a password, a query or a fragment.")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ConfigurationError(
+            "base_url must begin with https: over plain http the key could be read on the way.",
+            hint="Plain http is for a server on this machine (127.0.0.1, localhost) alone.",
+        )
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name is this machine's loopback."""
+    return host in ("localhost", "::1") or bool(re.fullmatch(r"127\.\d{1,3}\.\d{1,3}\.\d{1,3}", host))
+
+
+def home() -> Path:
+    """Return the folder where the journal lives (``BEATRA_HOME``, else the user's data dir)."""
+    if given := _env("BEATRA_HOME"):
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("beatra_nb", appauthor=False))
+
+
+def weights_home() -> Path:
+    """Return the folder of the sandbox's weights (``BEATRA_HOME``, else the user's cache dir)."""
+    if given := _env("BEATRA_HOME"):
+        return Path(given).expanduser() / "weights"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("beatra_nb", appauthor=False)) / "weights"
+
+
+def sandbox_engine() -> str:
+    """Return which engine the sandbox shall use: ``auto``, ``smollm2`` or ``scripted``."""
+    return _choice("BEATRA_SANDBOX_ENGINE", "auto", "smollm2", "scripted")
+
+
+def display_choice() -> str:
+    """Return whether answers are shown live: ``auto``, ``live`` or ``static``."""
+    return _choice("BEATRA_DISPLAY", "auto", "live", "static")
+
+
+def notebook_session() -> str | None:
+    """Return the mark that a notebook server leaves in the environment of kernels somebody may watch."""
+    return _env("JPY_SESSION_NAME")
+
+
+def environment_marks() -> set[str]:
+    """Return which front ends' own marks stand in the environment: ``vscode``, ``colab``."""
+    marks = {"VSCODE_PID": "vscode", "VSCODE_CWD": "vscode", "COLAB_RELEASE_TAG": "colab"}
+    return {mark for name, mark in marks.items() if name in os.environ}
+
+
+def _env(name: str) -> str | None:
+    value = os.environ.get(name, "").strip()
+    return value or None
+
+
+def _choice(name: str, *allowed: str) -> str:
+    value = (_env(name) or allowed[0]).lower()
+    if value not in allowed:
+        raise ConfigurationError(f"{name} must be one of {', '.join(allowed)}, not {_short(value)}.")
+    return value
+
+
+def _short(value: Any) -> str:  # noqa: ANN401
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
