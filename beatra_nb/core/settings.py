@@ -5,6 +5,7 @@
 ``BEATRA_BASE_URL``         where the service is, if not at its usual address
 ``BEATRA_MODE``             ``auto`` (default), ``live`` or ``sandbox``
 ``BEATRA_HOME``             where the journal and the sandbox's weights live, instead of the user's data dir
+``BEATRA_WEIGHTS``          where the sandbox's weights live, alone (a folder that a whole class may share)
 ``BEATRA_DISPLAY``          ``auto`` (default), ``live`` or ``static``: overrides the guess whether anybody watches
 ``BEATRA_SANDBOX_ENGINE``   ``auto`` (default), ``smollm2`` or ``scripted``
 ==========================  =========================================================================
@@ -230,7 +231,9 @@ def home() -> Path:
 
 
 def weights_home() -> Path:
-    """Return the folder of the sandbox's weights (``BEATRA_HOME``, else the user's cache dir)."""
+    """Return the folder of the sandbox's weights (``BEATRA_WEIGHTS``, ``BEATRA_HOME``, else the user's cache dir)."""
+    if given := _env("BEATRA_WEIGHTS"):
+        return Path(given).expanduser()
     if given := _env("BEATRA_HOME"):
         return Path(given).expanduser() / "weights"
     import platformdirs
