@@ -50,6 +50,10 @@ class BeatraError(Showable, Exception):
         The service's id of the exchange, for support.
     retryable : bool
         Whether the very same call may simply be made again.
+    attempts : int
+        How often the request was sent; 0 if it never was.
+    idempotency_key : str or None
+        The key of the logical call: called again with it, nothing is done or charged twice.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class BeatraError(Showable, Exception):
         request_id: str | None = None,
         retryable: bool = False,
         attempts: int = 0,
+        idempotency_key: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -67,6 +72,7 @@ class BeatraError(Showable, Exception):
         self.request_id = request_id
         self.retryable = retryable
         self.attempts = attempts
+        self.idempotency_key = idempotency_key
 
     def __str__(self) -> str:
         tail = [self.hint] if self.hint else []
@@ -235,12 +241,25 @@ class Interrupted(Showable, KeyboardInterrupt):
     ----------
     reply : Reply or None
         The partial answer with ``complete=False``, or None if nothing had arrived.
+    hint : str or None
+        What to do about it.
+    idempotency_key : str or None
+        The key of the logical call: called again with it, nothing is done or charged twice.
     """
 
-    def __init__(self, message: str = "Interrupted.", *, reply: Reply | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "Interrupted.",
+        *,
+        reply: Reply | None = None,
+        hint: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.reply = reply
+        self.hint = hint
+        self.idempotency_key = idempotency_key
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__)

@@ -43,9 +43,12 @@ def _lenient_int(value: object) -> int:
 Credits = Annotated[Decimal | None, BeforeValidator(_lenient_decimal)]
 Count = Annotated[int, BeforeValidator(_lenient_int)]
 Text = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) else "")]
-Objects = Annotated[list[dict[str, Any]], BeforeValidator(
-    lambda value: [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-)]
+Objects = Annotated[
+    list[dict[str, Any]],
+    BeforeValidator(
+        lambda value: [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    ),
+]
 
 
 class UsageWire(Wire):
@@ -119,6 +122,6 @@ class ErrorWire(Wire):
     retryable: bool = False
     request_id: str | None = None
     param: str | None = None
-    details: Annotated[dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})] = (
-        Field(default_factory=dict)
-    )
+    details: Annotated[
+        dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})
+    ] = Field(default_factory=dict)

@@ -1,12 +1,13 @@
 """The only places where the core reaches out of its room, each by an import made when it is needed.
 
-``core`` knows the API and no screen, disk or server. Three things cross that line, lazily, so that the first
+``core`` knows the API and no screen, disk or server. A few things cross that line, lazily, so that the first
 line of a notebook stays fast and the import arrows stay one-way:
 
 * a front end asks an object for a picture      → ``beatra_nb.display``
 * a stream wants to be watched while it grows   → ``beatra_nb.display.live``
 * there is no key, so the sandbox answers       → ``beatra_nb.sandbox``
 * a call leaves a row                            → ``beatra_nb.store``
+* a conversation has no client of its own        → ``beatra_nb.verbs``
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from beatra_nb.core.async_client import AsyncClient
+    from beatra_nb.core.client import Client
     from beatra_nb.display.live import Painter
     from beatra_nb.sandbox import Sandbox
+    from beatra_nb.store.entry import Entry
     from beatra_nb.store.journal import Journal
 
 
@@ -59,6 +63,41 @@ def error_card(error: BaseException) -> list[str]:
     return display.error_card(error)
 
 
+def to_markdown(thing: object) -> str:
+    """An object as Markdown that is safe to render."""
+    from beatra_nb import display
+
+    return display.to_markdown(thing)
+
+
+def to_page(thing: object, title: str) -> str:
+    """An object as a page of its own that needs nothing from outside."""
+    from beatra_nb import display
+
+    return display.to_page(thing, title)
+
+
+def plain_words(text: str) -> str:
+    """A text as Markdown that shows it to the letter."""
+    from beatra_nb import display
+
+    return display.escape_markdown(text)
+
+
+def default_client() -> Client:
+    """The client that the verbs of the package use."""
+    from beatra_nb import verbs
+
+    return verbs.default_client()
+
+
+def default_async_client() -> AsyncClient:
+    """Its async twin."""
+    from beatra_nb import verbs
+
+    return verbs.default_async_client()
+
+
 def painter(*, sandbox: bool) -> Painter:
     """What shows a stream while it grows, fitted to whoever is watching."""
     from beatra_nb.display import live
@@ -85,3 +124,12 @@ def journal() -> Journal:
     from beatra_nb.store.journal import Journal
 
     return Journal.open()
+
+
+def entry(started: float, **fields: Any) -> Entry:  # noqa: ANN401
+    """Make a row for the journal; ``started`` in seconds since the epoch."""
+    from datetime import UTC, datetime
+
+    from beatra_nb.store.entry import Entry
+
+    return Entry(time=datetime.fromtimestamp(started, UTC), **fields)

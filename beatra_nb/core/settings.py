@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -39,8 +40,10 @@ class Secret:
 
     __slots__ = ("_reveal",)
 
+    _reveal: Callable[[], str]
+
     def __init__(self, value: str) -> None:
-        # A closure rather than an attribute: even vars() and __slots__ inspection show only a function.
+        # A closure rather than an attribute: even an inspector of slots sees only a function.
         self._reveal = lambda: value
 
     def reveal(self) -> str:
@@ -124,7 +127,7 @@ class Settings:
     mode: Mode
     base_url: str | None
     key: Secret | None = field(repr=False)
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = field(default_factory=Timeouts)
     max_attempts: int = MAX_ATTEMPTS
     journal: bool = True
     told: bool = True  # False when the sandbox was chosen for want of a key, and the user should hear of it
@@ -132,7 +135,7 @@ class Settings:
     @classmethod
     def resolve(
         cls,
-        api_key: str | None = None,
+        api_key: str | Secret | None = None,
         *,
         base_url: str | None = None,
         mode: str | None = None,
@@ -176,10 +179,10 @@ class Settings:
         return cls("live", clean_url(url or BASE_URL), key, Timeouts.of(timeout), max_attempts, journal, told)
 
 
-def clean_key(key: str | None) -> Secret | None:
+def clean_key(key: str | Secret | None) -> Secret | None:
     """Strip what copying leaves around a key; refuse what no header can carry, without echoing it."""
-    if key is None:
-        return None
+    if key is None or isinstance(key, Secret):
+        return key
     if not isinstance(key, str):
         raise ConfigurationError("api_key must be text.", hint="Pass the key as it stands in the dashboard.")
     key = key.strip().strip("\"'").strip()

@@ -1,0 +1,186 @@
+"""Conversations as files: saved to go on with, or exported to be read."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import fields
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from beatra_nb.core import seams
+from beatra_nb.core.conversation import Chat, Turn
+from beatra_nb.core.errors import InvalidInput
+from beatra_nb.core.reply import Reply, ToolCall, Usage
+
+if TYPE_CHECKING:
+    from beatra_nb.core.async_client import AsyncClient
+    from beatra_nb.core.client import Client
+
+FORMAT = "beatra_nb.chat"
+VERSION = 1
+SUFFIXES = (".md", ".html", ".ipynb")
+
+
+def save(chat: Chat, path: str | os.PathLike[str]) -> Path:
+    """Write a conversation as JSON, whole or not at all."""
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "title": chat.title,
+        "system": chat.system,
+        "model": chat.model,
+        "defaults": chat.defaults,
+        "turns": [
+            {"prompt": turn.prompt, "sent": list(turn.sent), "reply": _reply_to_json(turn.reply)}
+            for turn in chat.turns
+        ],
+    }
+    try:
+        text = json.dumps(document, ensure_ascii=False, indent=1)
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(document, indent=1)  # half a character survives as an escape
+    except (TypeError, ValueError) as error:
+        problem = str(error)
+        raise InvalidInput(
+            f"The conversation's defaults cannot be saved: {problem}.",
+            hint="Pass classes such as schema= to send() instead of Chat().",
+        ) from None
+    return write(path, text)
+
+
+def load(path: str | os.PathLike[str], *, client: Client | None, async_client: AsyncClient | None) -> Chat:
+    """Read a conversation that ``save`` wrote."""
+    path = Path(path).expanduser()
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise InvalidInput(f"{path} is not a saved conversation: it holds no JSON.") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise InvalidInput(f"{path} is not a saved conversation.", hint="chat.save(path) writes one.")
+    if document.get("version") != VERSION:
+        raise InvalidInput(
+            f"{path} was saved in version {document.get('version')!r} of the format; this package reads {VERSION}.",
+            hint="A newer beatra-nb reads it.",
+        )
+    try:
+        chat = Chat(
+            document["system"],
+            model=document["model"],
+            title=document.get("title"),
+            client=client,
+            async_client=async_client,
+            **document["defaults"],
+        )
+        chat._turns = tuple(
+            Turn(_text(turn["prompt"]), _reply_from_json(turn["reply"]), tuple(turn["sent"]))
+            for turn in document["turns"]
+        )
+    except (KeyError, TypeError, AttributeError, InvalidOperation) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise InvalidInput(
+            f"{path} is a saved conversation with a part missing or broken ({problem})."
+        ) from None
+    return chat
+
+
+def export(chat: Chat, path: str | os.PathLike[str]) -> Path:
+    """Write a conversation for people to read."""
+    suffix = Path(path).suffix.lower()
+    if suffix == ".md":
+        return write(path, seams.to_markdown(chat))
+    if suffix == ".html":
+        return write(path, seams.to_page(chat, chat.title or "Conversation"))
+    if suffix == ".ipynb":
+        return write(path, json.dumps(_notebook(chat), indent=1))
+    raise InvalidInput(
+        f"A conversation cannot be exported as {suffix or 'a file without a suffix'!r}.",
+        hint=f"Use one of {', '.join(SUFFIXES)}.",
+    )
+
+
+def _notebook(chat: Chat) -> dict[str, Any]:
+    """Return the conversation as a notebook: a cell of text for each turn, nothing that runs."""
+    cells = [f"# {seams.plain_words(chat.title or 'Conversation')}"]
+    if chat.system:
+        cells.append(f"*System:* {seams.plain_words(chat.system)}")
+    cells += [seams.to_markdown(turn) for turn in chat.turns]
+    return {
+        "cells": [
+            {
+                "cell_type": "markdown",
+                "id": f"turn-{number}",
+                "metadata": {},
+                "source": source.encode("utf-8", "replace").decode().splitlines(keepends=True),
+            }
+            for number, source in enumerate(cells)
+        ],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def write(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a text file under a temporary name, then move it in place: never half a file.
+
+    Raises
+    ------
+    InvalidInput
+        If the file cannot be written.
+    """
+    path = Path(path).expanduser()
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+                file.write(text)
+            # mkstemp makes files that only their owner may read; a file that stood there keeps its mode.
+            Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be written: {error.strerror}.") from None
+    return path
+
+
+def _reply_to_json(reply: Reply) -> dict[str, Any]:
+    out = {item.name: getattr(reply, item.name) for item in fields(Reply) if item.name != "data"}
+    out["tool_calls"] = [
+        {"id": call.id, "name": call.name, "arguments": call.arguments} for call in reply.tool_calls
+    ]
+    out["choices"] = list(reply.choices)
+    if reply.usage is not None:
+        usage = {item.name: getattr(reply.usage, item.name) for item in fields(Usage)}
+        out["usage"] = {k: str(v) if isinstance(v, Decimal) else v for k, v in usage.items()}
+    return out
+
+
+def _reply_from_json(saved: dict[str, Any]) -> Reply:
+    known = {item.name for item in fields(Reply)}
+    values = {name: value for name, value in saved.items() if name in known}
+    values["text"] = _text(values["text"])
+    values["tool_calls"] = tuple(ToolCall(**call) for call in values.get("tool_calls", ()))
+    values["choices"] = tuple(values.get("choices", ()))
+    if values.get("usage") is not None:
+        usage = dict(values["usage"])
+        for name in ("credits", "credits_usd_reference"):
+            usage[name] = None if usage.get(name) is None else Decimal(usage[name])
+        values["usage"] = Usage(**usage)
+    return Reply(**values)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text was expected")
+    return value

@@ -1,0 +1,199 @@
+"""``AsyncClient``: the verbs, awaited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from beatra_nb.core import seams
+from beatra_nb.core.base_client import BaseClient, leave
+from beatra_nb.core.flow import Context
+from beatra_nb.core.request import ChatRequest
+from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Timeouts
+from beatra_nb.core.transport import AsyncRun, AsyncTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from beatra_nb.core.flow import Flow
+    from beatra_nb.core.reply import CapabilityList, Health, ModelList, Reply
+    from beatra_nb.core.request import Prompt, Schema
+    from beatra_nb.core.streams import AsyncTextStream
+
+T = TypeVar("T")
+
+
+class AsyncClient(BaseClient):
+    """A connection to the API whose verbs are awaited; takes what ``Client`` takes.
+
+    Examples
+    --------
+    >>> async with bn.AsyncClient(mode="sandbox") as client:  # doctest: +SKIP
+    ...     reply = await client.chat("Say hi in five words.")
+    """
+
+    def __init__(
+        self,
+        api_key: str | Secret | None = None,
+        *,
+        base_url: str | None = None,
+        mode: str | None = None,
+        timeout: float | Timeouts = READ_TIMEOUT,
+        max_attempts: int = MAX_ATTEMPTS,
+        journal: bool = True,
+    ) -> None:
+        super().__init__(
+            api_key,
+            base_url=base_url,
+            mode=mode,
+            timeout=timeout,
+            max_attempts=max_attempts,
+            journal=journal,
+        )
+        self._transport: AsyncTransport | None = None
+        if self.mode == "live":
+            self._connected()
+
+    async def chat(
+        self,
+        /,
+        prompt: Prompt,
+        *,
+        system: str | None = None,
+        model: str = "auto",
+        stream: bool = False,
+        schema: Schema | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        idempotency_key: str | None = None,
+        fallback: str | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> Reply:
+        """Ask a model, and return its answer: ``Client.chat``, awaited."""
+        request = ChatRequest.of(
+            prompt,
+            system=system,
+            model=model,
+            schema=schema,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            tools=tools,
+            idempotency_key=idempotency_key,
+            fallback=fallback,
+            **options,
+        )
+        if stream:
+            return await self._watched(request)
+        from beatra_nb.core import resources
+
+        with self._remember(request):
+            transport, context = self._ready()
+            reply = await transport.run(resources.chat(context, request))
+            self._keep(reply)
+        return reply
+
+    def stream(
+        self,
+        /,
+        prompt: Prompt,
+        *,
+        system: str | None = None,
+        model: str = "auto",
+        schema: Schema | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        idempotency_key: str | None = None,
+        fallback: str | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> AsyncTextStream:
+        """Ask a model, and iterate over its answer with ``async for``: ``Client.stream``, awaited."""
+        return self._stream(
+            ChatRequest.of(
+                prompt,
+                system=system,
+                model=model,
+                schema=schema,
+                temperature=temperature,
+                max_tokens=max_tokens,
+                tools=tools,
+                idempotency_key=idempotency_key,
+                fallback=fallback,
+                **options,
+            )
+        )
+
+    async def models(self) -> ModelList:
+        """List the models of this account: ``Client.models``, awaited."""
+        from beatra_nb.core import resources
+
+        return await self._run(resources.models)
+
+    async def capabilities(self) -> CapabilityList:
+        """List what the API can do: ``Client.capabilities``, awaited."""
+        from beatra_nb.core import resources
+
+        return await self._run(resources.capabilities)
+
+    async def health(self) -> Health:
+        """Ask whether the service is well: ``Client.health``, awaited."""
+        from beatra_nb.core import resources
+
+        return await self._run(resources.health)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._closed = True
+        if self._transport is not None:
+            await self._transport.close()
+            self._transport = None
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _connected(self) -> AsyncTransport:
+        base_url, key = self._endpoint()
+        with self._lock:
+            if self._transport is None or self._transport.base_url != base_url:
+                self._transport = AsyncTransport(base_url, key)
+            return self._transport
+
+    def _ready(self) -> tuple[AsyncTransport, Context]:
+        self._tell_sandbox()
+        transport = self._connected()
+        return transport, self._context(transport.base_url)
+
+    async def _run(self, flow: Callable[[Context], Flow[T]]) -> T:
+        transport, context = self._ready()
+        return await transport.run(flow(context))
+
+    def _stream(self, request: ChatRequest) -> AsyncTextStream:
+        from beatra_nb.core.resources import Growing, stream
+        from beatra_nb.core.streams import AsyncTextStream
+
+        growing = Growing(request)
+        transport, context = self._ready()
+        return AsyncTextStream(AsyncRun(transport, stream(context, request, growing)), growing)
+
+    async def _watched(self, request: ChatRequest) -> Reply:
+        with self._remember(request):
+            stream = self._stream(request)
+            painter = seams.painter(sandbox=self.mode == "sandbox")
+            try:
+                async with stream:
+                    async for piece in stream:
+                        painter.add(piece)
+            except BaseException:
+                self._keep(stream.reply)
+                leave(painter, stream.reply)
+                raise
+            reply = stream.reply
+            self._keep(reply)
+            painter.finish(reply)
+        return reply

@@ -1,0 +1,135 @@
+"""What both clients share: settings, where they lead, and what is kept of a call that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from beatra_nb.core import seams
+from beatra_nb.core.errors import BeatraError, ConfigurationError
+from beatra_nb.core.flow import Context
+from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Settings, Timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from beatra_nb.core.reply import Reply
+    from beatra_nb.core.request import ChatRequest
+    from beatra_nb.display.live import Painter
+
+T = TypeVar("T")
+
+TOLD = (
+    "No API key is set, so the sandbox inside this package answers: a small model on this machine. "
+    "Set BEATRA_API_KEY, or pass api_key= to bn.connect(), to reach the live service."
+)
+
+
+class BaseClient(seams.Showable):
+    """Settings, and where they lead."""
+
+    def __init__(
+        self,
+        api_key: str | Secret | None = None,
+        *,
+        base_url: str | None = None,
+        mode: str | None = None,
+        timeout: float | Timeouts = READ_TIMEOUT,
+        max_attempts: int = MAX_ATTEMPTS,
+        journal: bool = True,
+    ) -> None:
+        self._settings = Settings.resolve(
+            api_key,
+            base_url=base_url,
+            mode=mode,
+            timeout=timeout,
+            max_attempts=max_attempts,
+            journal=journal,
+        )
+        self._lock = threading.Lock()
+        self._closed = False
+        self._last: Reply | None = None
+        self.last_at = 0.0  # when the last answer came, by the monotonic clock
+
+    @property
+    def mode(self) -> str:
+        """``"live"`` or ``"sandbox"``."""
+        return self._settings.mode
+
+    @property
+    def base_url(self) -> str:
+        """Where the calls go; asking starts the sandbox in sandbox mode."""
+        return self._endpoint()[0]
+
+    @property
+    def journal_on(self) -> bool:
+        """Whether calls leave a row in the journal."""
+        return self._settings.journal
+
+    @property
+    def last(self) -> Reply | None:
+        """The last answer of this client, whole or cut short; None before the first."""
+        return self._last
+
+    def _endpoint(self) -> tuple[str, Secret]:
+        if self._closed:
+            raise ConfigurationError(
+                "This client is closed.", hint="Make a new one with bn.connect() or bn.Client()."
+            )
+        settings = self._settings
+        if settings.base_url is not None and settings.key is not None:
+            return settings.base_url, settings.key
+        sandbox = seams.shared_sandbox()
+        return sandbox.base_url, Secret(sandbox.api_key)
+
+    def _tell_sandbox(self) -> None:
+        if not self._settings.told:
+            seams.say_once("sandbox", TOLD)
+
+    def _context(self, base_url: str) -> Context:
+        settings = self._settings
+        return Context(
+            base_url=base_url,
+            timeouts=settings.timeouts,
+            max_attempts=settings.max_attempts,
+            journal=seams.journal() if settings.journal else None,
+        )
+
+    @contextlib.contextmanager
+    def _remember(self, request: ChatRequest) -> Iterator[None]:
+        """Keep the reply that an error carries, and make interrupts speak."""
+        from beatra_nb.core.streams import interrupted
+
+        stopped = False
+        try:
+            yield
+        except BeatraError as error:
+            self._keep(getattr(error, "reply", None))
+            raise
+        except KeyboardInterrupt as stop:
+            partial = getattr(stop, "reply", None)
+            stopped = True
+        if stopped:  # outside the except block, so that nothing is chained to it
+            self._keep(partial)
+            raise interrupted(partial, request.key)
+
+    def _keep(self, reply: Reply | None) -> None:
+        if reply is not None and (reply.complete or reply.text):
+            self._last, self.last_at = reply, time.monotonic()
+
+    def __repr__(self) -> str:
+        where = self._settings.base_url or "the sandbox of this process"
+        return f"{type(self).__name__}(mode={self.mode!r}, base_url={where!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A client is never pickled: it holds a key. Make one where it is needed.")
+
+
+def leave(painter: Painter, partial: Reply) -> None:
+    """Take down the live display of a call that failed: what had arrived stays to be seen, marked."""
+    if partial.text:
+        painter.finish(partial)
+    else:
+        painter.drop()

@@ -1,0 +1,330 @@
+"""``Client``: the verbs, blocking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from beatra_nb.core import seams
+from beatra_nb.core.base_client import BaseClient, leave
+from beatra_nb.core.flow import Context
+from beatra_nb.core.request import ChatRequest
+from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Timeouts
+from beatra_nb.core.transport import Run, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from beatra_nb.core.async_client import AsyncClient
+    from beatra_nb.core.flow import Flow
+    from beatra_nb.core.reply import CapabilityList, Health, ModelList, Reply
+    from beatra_nb.core.request import Prompt, Schema
+    from beatra_nb.core.streams import TextStream
+
+T = TypeVar("T")
+
+
+class Client(BaseClient):
+    """A connection to the API that blocks.
+
+    Parameters
+    ----------
+    api_key : str, optional
+        The key; else ``BEATRA_API_KEY``. White space around it is dropped.
+    base_url : str, optional
+        Where the service is; else ``BEATRA_BASE_URL``, else the live service.
+    mode : {"auto", "live", "sandbox"}, optional
+        Who answers; else ``BEATRA_MODE``, else ``"auto"``: live with a key, otherwise the sandbox.
+    timeout : float or Timeouts, default 60
+        Seconds without a sign of life before a call fails; ``Timeouts`` sets each kind apart.
+    max_attempts : int, default 4
+        How often one call may be sent, the first time included.
+    journal : bool, default True
+        Whether each call leaves a row in the journal.
+
+    Raises
+    ------
+    ConfigurationError
+        If these settings cannot work; nothing was sent.
+
+    Examples
+    --------
+    >>> with bn.Client(mode="sandbox") as client:  # doctest: +SKIP
+    ...     reply = client.chat("Say hi in five words.")
+    """
+
+    def __init__(
+        self,
+        api_key: str | Secret | None = None,
+        *,
+        base_url: str | None = None,
+        mode: str | None = None,
+        timeout: float | Timeouts = READ_TIMEOUT,
+        max_attempts: int = MAX_ATTEMPTS,
+        journal: bool = True,
+    ) -> None:
+        super().__init__(
+            api_key,
+            base_url=base_url,
+            mode=mode,
+            timeout=timeout,
+            max_attempts=max_attempts,
+            journal=journal,
+        )
+        self._transport: Transport | None = None
+        if self.mode == "live":
+            self._connected()  # broken proxy or CA settings show here, not at the first call
+
+    def chat(
+        self,
+        /,
+        prompt: Prompt,
+        *,
+        system: str | None = None,
+        model: str = "auto",
+        stream: bool = False,
+        schema: Schema | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        idempotency_key: str | None = None,
+        fallback: str | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> Reply:
+        """Ask a model, and return its answer.
+
+        Parameters
+        ----------
+        prompt : str or list of dict
+            A text, or messages with ``role`` and ``content``.
+        system : str, optional
+            How the model shall behave.
+        model : str, default "auto"
+            A model's id, or ``"auto"`` to let the service choose.
+        stream : bool, default False
+            Show the answer while it grows; the finished reply is returned all the same.
+        schema : pydantic model class or dict, optional
+            What the answer shall be: it is asked for as JSON schema and parsed into ``Reply.data``.
+        temperature : float, optional
+            From 0 (steady) to 2 (wild).
+        max_tokens : int, optional
+            The longest answer, in tokens.
+        tools : list of dict, optional
+            Tools that the model may call, passed on as they are; its calls are in ``Reply.tool_calls``.
+        idempotency_key : str, optional
+            A key of your own for this logical call; the service remembers it for 24 h, so the same call
+            with the same key is not done or charged twice.
+        fallback : {"auto"}, optional
+            Let another model answer if the asked one is not available; the reply says so.
+        **options
+            Any other field of the API (``top_p``, ``seed``, ``stop``, ``n``, …).
+
+        Returns
+        -------
+        Reply
+            The answer, with the model that gave it, its request id and what it cost.
+
+        Raises
+        ------
+        InvalidInput
+            If an argument cannot be sent; nothing was.
+        InvalidData
+            If the answer does not fit ``schema``; the error holds the reply.
+        IncompleteStream
+            If a streamed answer was cut short; the error holds what had arrived.
+        APIError
+            If the service refuses or fails (see its subclasses).
+        ConnectionFailed, Timeout
+            If no answer arrived.
+
+        Notes
+        -----
+        ``POST /chat/completions``, status *Available*. Billed after the call.
+
+        Examples
+        --------
+        >>> bn.chat("Say hi in five words.")  # doctest: +SKIP
+        """
+        request = ChatRequest.of(
+            prompt,
+            system=system,
+            model=model,
+            schema=schema,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            tools=tools,
+            idempotency_key=idempotency_key,
+            fallback=fallback,
+            **options,
+        )
+        if stream:
+            return self._watched(request)
+        from beatra_nb.core import resources
+
+        with self._remember(request):
+            transport, context = self._ready()
+            reply = transport.run(resources.chat(context, request))
+            self._keep(reply)
+        return reply
+
+    def stream(
+        self,
+        /,
+        prompt: Prompt,
+        *,
+        system: str | None = None,
+        model: str = "auto",
+        schema: Schema | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        idempotency_key: str | None = None,
+        fallback: str | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> TextStream:
+        """Ask a model, and iterate over its answer as it comes.
+
+        Takes what ``chat`` takes. Nothing is sent before the first iteration.
+
+        Returns
+        -------
+        TextStream
+            Yields pieces of text; ``.reply`` holds the whole at the end.
+
+        Raises
+        ------
+        IncompleteStream
+            While iterating, if the answer is cut short; the error holds what had arrived.
+
+        Examples
+        --------
+        >>> for piece in bn.stream("Count to three."):  # doctest: +SKIP
+        ...     print(piece, end="")
+        """
+        return self._stream(
+            ChatRequest.of(
+                prompt,
+                system=system,
+                model=model,
+                schema=schema,
+                temperature=temperature,
+                max_tokens=max_tokens,
+                tools=tools,
+                idempotency_key=idempotency_key,
+                fallback=fallback,
+                **options,
+            )
+        )
+
+    def models(self) -> ModelList:
+        """List the models of this account (``GET /catalog/models``, else ``GET /models``; *Preview*).
+
+        Returns
+        -------
+        ModelList
+            A table that iterates over ``ModelInfo``. The list changes: keep it for short periods only.
+        """
+        from beatra_nb.core import resources
+
+        return self._run(resources.models)
+
+    def capabilities(self) -> CapabilityList:
+        """List what the API can do, and what is *Available*, *Preview* or *Planned*.
+
+        Returns
+        -------
+        CapabilityList
+            A table that iterates over ``Capability`` (``GET /catalog/capabilities``; *Preview*).
+        """
+        from beatra_nb.core import resources
+
+        return self._run(resources.capabilities)
+
+    def health(self) -> Health:
+        """Ask whether the service is well (``GET /health``; *Available*).
+
+        Returns
+        -------
+        Health
+            True in a condition only when it is; degraded service is a result, not an error.
+
+        Raises
+        ------
+        ConnectionFailed, Timeout
+            If nothing answered at all.
+        """
+        from beatra_nb.core import resources
+
+        return self._run(resources.health)
+
+    def twin(self) -> AsyncClient:
+        """Return an ``AsyncClient`` with the same settings."""
+        settings = self._settings
+        from beatra_nb.core.async_client import AsyncClient
+
+        return AsyncClient(
+            settings.key,
+            base_url=settings.base_url,
+            mode=settings.mode if settings.told else "auto",  # so that it, too, says whose answers these are
+            timeout=settings.timeouts,
+            max_attempts=settings.max_attempts,
+            journal=settings.journal,
+        )
+
+    def close(self) -> None:
+        """Close the connections. The sandbox of this process runs on: others may use it."""
+        self._closed = True
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connected(self) -> Transport:
+        base_url, key = self._endpoint()
+        with self._lock:
+            if self._transport is None or self._transport.base_url != base_url:
+                if self._transport is not None:
+                    self._transport.close()
+                self._transport = Transport(base_url, key)
+            return self._transport
+
+    def _ready(self) -> tuple[Transport, Context]:
+        self._tell_sandbox()
+        transport = self._connected()
+        return transport, self._context(transport.base_url)
+
+    def _run(self, flow: Callable[[Context], Flow[T]]) -> T:
+        transport, context = self._ready()
+        return transport.run(flow(context))
+
+    def _stream(self, request: ChatRequest) -> TextStream:
+        from beatra_nb.core.resources import Growing, stream
+        from beatra_nb.core.streams import TextStream
+
+        growing = Growing(request)
+        transport, context = self._ready()
+        return TextStream(Run(transport, stream(context, request, growing)), growing)
+
+    def _watched(self, request: ChatRequest) -> Reply:
+        with self._remember(request):
+            stream = self._stream(request)
+            painter = seams.painter(sandbox=self.mode == "sandbox")
+            try:
+                with stream:
+                    for piece in stream:
+                        painter.add(piece)
+            except BaseException:
+                self._keep(stream.reply)
+                leave(painter, stream.reply)
+                raise
+            reply = stream.reply
+            self._keep(reply)
+            painter.finish(reply)
+        return reply

@@ -1,0 +1,231 @@
+"""The way of a call, written once and driven twice.
+
+A *flow* is a generator: it yields what it wants done, receives what came of it, and returns the result of the
+call. It decides everything (what to send, whether to try again, when a stream is whole, what goes to the journal)
+and does nothing itself. ``transport`` holds the two drivers, one that blocks and one that awaits; neither
+decides anything.
+
+    flow yields            the driver does                             the flow receives
+    ───────────            ───────────────                             ─────────────────
+    Send(call, timeouts)   sends the request                           Answer or Failure
+    Pause(seconds)         sleeps                                      None
+    READ                   reads the next piece of the open stream     bytes, None at its end, or Failure
+    DRAIN                  lets the finished connection be used again  None
+    a str                  hands it to whoever iterates                None
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
+
+from beatra_nb.core import policy
+from beatra_nb.core.envelope import error_from
+from beatra_nb.core.errors import BeatraError, ConnectionFailed, Timeout
+from beatra_nb.core.settings import Timeouts
+
+if TYPE_CHECKING:
+    from beatra_nb.store.entry import Entry
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One logical call: sent once or several times, always the same.
+
+    Attributes
+    ----------
+    verb : str
+        Its name in the journal.
+    method, path : str
+        The HTTP method, and the path below the base URL.
+    body : bytes or None
+        The JSON body.
+    key : str or None
+        Its idempotency key; a call without one is never sent twice.
+    stream : bool
+        Whether a successful answer stays open and is read piece by piece.
+    """
+
+    verb: str
+    method: str
+    path: str
+    body: bytes | None = None
+    key: str | None = None
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of the server; of a stream that stays open, only its head (``body`` is empty)."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    open: bool = False
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's id of the exchange."""
+        return self.headers.get("x-request-id")
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether a sandbox answered: it says so itself in a header."""
+        return "x-beatra-sandbox" in self.headers
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """No answer. Plain words only: the client library's exceptions hold headers, and those hold the key.
+
+    Attributes
+    ----------
+    what : str
+        What happened, as a sentence.
+    timeout : bool
+        Whether time ran out.
+    retryable : bool
+        Whether another attempt could end otherwise.
+    hint : str or None
+        What to do about it, where more can be said than "try again".
+    """
+
+    what: str
+    timeout: bool = False
+    retryable: bool = True
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Wish: send this call once."""
+
+    call: Call
+    timeouts: Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wish: wait."""
+
+    seconds: float
+
+
+class _Read:
+    """Wish: the next piece of the open stream."""
+
+
+class _Drain:
+    """Wish: read the end of a finished stream, so that its connection can be used again."""
+
+
+READ: Final = _Read()
+DRAIN: Final = _Drain()
+
+Wish: TypeAlias = Send | Pause | _Read | _Drain | str
+Outcome: TypeAlias = Answer | Failure | bytes | None
+Flow: TypeAlias = Generator[Wish, Outcome, T]
+
+
+class Recorder(Protocol):
+    """Where calls leave a row."""
+
+    def record(self, entry: Entry) -> object:
+        """Write one row; must not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a flow may look at: the settings of its client, a clock, chance, and the journal."""
+
+    base_url: str
+    timeouts: Timeouts
+    max_attempts: int = 4
+    journal: Recorder | None = None
+    give_up_on: frozenset[str] = frozenset()  # codes that are not worth another attempt here
+    now: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    rand: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of a call that succeeded."""
+
+    answer: Answer
+    attempts: int
+    deadline: float
+
+
+def send(context: Context, call: Call) -> Flow[Sent]:
+    """Send a call until it succeeds or the policy gives up.
+
+    Raises
+    ------
+    BeatraError
+        The failure of the last attempt.
+    """
+    deadline = context.now() + context.timeouts.total
+    attempt = 0
+    while True:
+        attempt += 1
+        outcome = yield Send(call, _within(context.timeouts, deadline - context.now()))
+        if isinstance(outcome, Answer) and 200 <= outcome.status < 300:
+            return Sent(outcome, attempt, deadline)
+        error, asked_for = _failure(outcome, context)
+        error.attempts = attempt
+        error.idempotency_key = call.key
+        if getattr(error, "code", None) in context.give_up_on:
+            raise error
+        pause = policy.pause_before_retry(
+            error,
+            attempt=attempt,
+            max_attempts=context.max_attempts,
+            keyed=call.key is not None,
+            asked_for=asked_for,
+            remaining=deadline - context.now(),
+            rand=context.rand(),
+        )
+        if pause is None:
+            raise error
+        yield Pause(pause)
+
+
+def failure_error(failure: Failure) -> BeatraError:
+    """Make the error for an attempt without an answer."""
+    if failure.timeout:
+        return Timeout(
+            failure.what,
+            retryable=failure.retryable,
+            hint=failure.hint or "Try again, or allow more time with timeout=.",
+        )
+    return ConnectionFailed(
+        failure.what,
+        retryable=failure.retryable,
+        hint=failure.hint or "Check the network and base_url; `beatra-nb doctor` looks for the cause.",
+    )
+
+
+def _failure(outcome: Outcome, context: Context) -> tuple[BeatraError, float | None]:
+    if isinstance(outcome, Answer):
+        asked_for = policy.retry_after(outcome.headers.get("retry-after"), context.wall())
+        error: BeatraError = error_from(outcome.status, outcome.headers, outcome.body)
+        if error.retryable and asked_for is not None and asked_for > policy.LONGEST_RETRY_AFTER:
+            error.hint = f"The service asks to wait {asked_for:.0f} s before trying again."
+        return error, asked_for
+    if isinstance(outcome, Failure):
+        return failure_error(outcome), None
+    raise TypeError(f"a driver answered Send with {outcome!r}")
+
+
+def _within(timeouts: Timeouts, remaining: float) -> Timeouts:
+    """Return the time-outs of one attempt, none longer than what is left of the whole."""
+    left = max(remaining, 0.001)
+    if left >= timeouts.read and left >= timeouts.connect:
+        return timeouts
+    return replace(timeouts, connect=min(timeouts.connect, left), read=min(timeouts.read, left))

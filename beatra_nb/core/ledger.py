@@ -1,0 +1,100 @@
+"""Writes a call's row to the journal when the call ends, however it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beatra_nb.core import seams
+from beatra_nb.core.errors import APIError, IncompleteStream
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from beatra_nb.core.flow import Call, Context, Sent
+    from beatra_nb.core.reply import Reply
+
+
+class Ledger:
+    """Context manager around a call.
+
+    Attributes
+    ----------
+    reply : Reply or None
+        Set by the flow as soon as there is one, whole or partial.
+    """
+
+    __slots__ = ("_asked", "_call", "_context", "_error", "_sent", "_started", "_wall", "reply")
+
+    def __init__(self, context: Context, call: Call, asked: str | None = None) -> None:
+        self._context = context
+        self._call = call
+        self._asked = asked
+        self._sent: Sent | None = None
+        self._error: BaseException | None = None
+        self._started = context.now()
+        self._wall = context.wall()
+        self.reply: Reply | None = None
+
+    def sent(self, sent: Sent) -> None:
+        """Take note of the answer's head."""
+        self._sent = sent
+
+    def failed(self, error: BaseException) -> None:
+        """Take note of an error that the flow turned into a result."""
+        self._error = error
+
+    def elapsed(self) -> float:
+        """Return the seconds since the call began."""
+        return self._context.now() - self._started
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._context.journal is not None:
+            self._write(error or self._error)
+
+    def _write(self, error: BaseException | None) -> None:
+        reply, sent = self.reply, self._sent
+        usage = reply.usage if reply else None
+        self._context.journal.record(  # type: ignore[union-attr]
+            seams.entry(
+                self._wall,
+                verb=self._call.verb,
+                status=_status(error, reply),
+                asked_model=self._asked,
+                model=reply.model if reply else None,
+                request_id=sent.answer.request_id if sent else getattr(error, "request_id", None),
+                idempotency_key=self._call.key,
+                attempts=sent.attempts if sent else getattr(error, "attempts", 1),
+                http_status=sent.answer.status if sent else getattr(error, "status", None),
+                prompt_tokens=usage.prompt_tokens if usage else None,
+                completion_tokens=usage.completion_tokens if usage else None,
+                total_tokens=usage.total_tokens if usage else None,
+                credits=usage.credits if usage else None,
+                duration=self.elapsed(),
+                error_code=_code(error),
+                error_type=type(error).__name__ if error is not None else None,
+                base_url=self._context.base_url,
+                sandbox=bool(sent and sent.answer.sandbox),
+            )
+        )
+
+
+def _status(error: BaseException | None, reply: Reply | None) -> str:
+    if error is None:
+        return "ok"
+    if isinstance(error, IncompleteStream):
+        return "incomplete"
+    if isinstance(error, Exception):
+        return "error"
+    # An interrupt, a cancelled coroutine, or a stream that nobody read to its end.
+    return "interrupted"
+
+
+def _code(error: BaseException | None) -> str | None:
+    if isinstance(error, IncompleteStream):
+        error = error.cause
+    return error.code if isinstance(error, APIError) else None

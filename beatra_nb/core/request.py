@@ -1,0 +1,254 @@
+"""What a user passes to a chat verb → a checked request body. Everything wrong is found here, before it is sent."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from beatra_nb.core.errors import InvalidInput
+from beatra_nb.core.policy import check_key, derived_key, new_key
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from beatra_nb.core.reply import Reply
+
+Message: TypeAlias = Mapping[str, Any]
+Prompt: TypeAlias = "str | Sequence[Message]"
+Schema: TypeAlias = "type[BaseModel] | Mapping[str, Any]"
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+OURS = ("messages", "stream")  # fields that the verbs themselves fill
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A chat call, checked and ready to be sent as often as need be.
+
+    Attributes
+    ----------
+    body : dict
+        The JSON body without ``stream``.
+    schema : type or mapping or None
+        What the answer shall be parsed with.
+    key : str
+        The idempotency key of this logical call.
+    fallback : str or None
+        ``"auto"`` where another model may answer if the asked one is not available.
+    """
+
+    body: dict[str, Any]
+    schema: Schema | None
+    key: str
+    fallback: str | None
+
+    @classmethod
+    def of(
+        cls,
+        prompt: Prompt,
+        *,
+        system: str | None = None,
+        model: str = "auto",
+        schema: Schema | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        idempotency_key: str | None = None,
+        fallback: str | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> ChatRequest:
+        """Check what the user passed.
+
+        Raises
+        ------
+        InvalidInput
+            If it could not succeed; the message says how to mend it.
+        """
+        if not isinstance(model, str) or not model.strip():
+            raise InvalidInput(
+                f"model must be 'auto' or a model's id, not {model!r}.", hint="bn.models() lists them."
+            )
+        if fallback not in (None, "auto"):
+            raise InvalidInput(f"fallback must be None or 'auto', not {fallback!r}.")
+        for name in OURS:
+            if name in options:
+                raise InvalidInput(
+                    f"{name!r} cannot be passed as an option.",
+                    hint="Pass messages as the prompt, and call bn.stream() or stream=True for streaming.",
+                )
+        body: dict[str, Any] = {"model": model.strip(), "messages": messages_of(prompt, system)}
+        if temperature is not None:
+            body["temperature"] = _number("temperature", temperature, 0, 2)
+        if max_tokens is not None:
+            if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
+                raise InvalidInput(f"max_tokens must be a whole number of at least 1, not {max_tokens!r}.")
+            body["max_tokens"] = max_tokens
+        if tools is not None:
+            if isinstance(tools, str | Mapping) or not all(isinstance(tool, Mapping) for tool in tools):
+                raise InvalidInput("tools must be a list of tool definitions (dicts), as the API takes them.")
+            body["tools"] = [dict(tool) for tool in tools]
+        if schema is not None:
+            if "response_format" in options:
+                raise InvalidInput("Pass schema= or response_format=, not both.")
+            body["response_format"] = response_format(schema)
+        body.update({name: value for name, value in options.items() if value is not None})
+        encode(body)  # what cannot be sent is refused now, not after a key was used
+        return cls(body, schema, check_key(idempotency_key) if idempotency_key else new_key(), fallback)
+
+    @property
+    def model(self) -> str:
+        """The model asked for."""
+        return str(self.body["model"])
+
+    def falling_back(self) -> ChatRequest:
+        """Return the same request to ``"auto"``: another body, so another (but reproducible) key."""
+        return replace(
+            self,
+            body={**self.body, "model": "auto"},
+            key=derived_key(self.key, "fallback"),
+            fallback=None,
+        )
+
+
+def messages_of(prompt: Prompt, system: str | None = None) -> list[dict[str, Any]]:
+    """Make the list of messages from a text or a list of messages.
+
+    Raises
+    ------
+    InvalidInput
+        If a message could not be sent.
+    """
+    messages: list[dict[str, Any]] = []
+    if system is not None:
+        if not isinstance(system, str):
+            raise InvalidInput(f"system must be text, not {type(system).__name__}.")
+        messages.append({"role": "system", "content": system})
+    if isinstance(prompt, str):
+        if not prompt.strip():
+            raise InvalidInput("The prompt is empty.", hint="Pass a text with something in it.")
+        return [*messages, {"role": "user", "content": prompt}]
+    if isinstance(prompt, Mapping) or not isinstance(prompt, Sequence) or isinstance(prompt, bytes):
+        raise InvalidInput(
+            f"The prompt must be text or a list of messages, not {type(prompt).__name__}.",
+            hint="A message looks like {'role': 'user', 'content': 'Hello'}.",
+        )
+    if not prompt:
+        raise InvalidInput("The list of messages is empty.", hint="Pass at least one user message.")
+    for position, message in enumerate(prompt):
+        messages.append(_message(message, position))
+    return messages
+
+
+def _message(message: object, position: int) -> dict[str, Any]:
+    where = f"Message {position}"
+    if not isinstance(message, Mapping):
+        raise InvalidInput(f"{where} must be a dict with 'role' and 'content', not {type(message).__name__}.")
+    role = message.get("role")
+    if role not in ROLES:
+        raise InvalidInput(f"{where} has the role {role!r}; roles are {', '.join(ROLES)}.")
+    content = message.get("content")
+    silent = role == "assistant" and content is None and message.get("tool_calls")
+    if not silent and not isinstance(content, str | list):
+        raise InvalidInput(f"{where} needs text as its 'content', not {type(content).__name__}.")
+    return dict(message)
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """Encode a body as JSON.
+
+    Raises
+    ------
+    InvalidInput
+        If a value has no place in JSON; the message names the field.
+    """
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        what = "holds a lone surrogate (half a character), which cannot be sent"
+        hint = "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') mends such text."
+    except (TypeError, ValueError, RecursionError) as error:
+        what, hint = f"cannot be sent as JSON: {error}", "Use plain dicts, lists, texts and finite numbers."
+    raise InvalidInput(f"{_culprit(body)} {what}.", hint=hint)
+
+
+def _culprit(body: Mapping[str, Any]) -> str:
+    for name, value in body.items():
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError):
+            return f"The field {name!r}"
+    return "The request"
+
+
+def _number(name: str, value: float, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidInput(f"{name} must be a number from {low} to {high}, not {value!r}.")
+    if not low <= value <= high:
+        raise InvalidInput(f"{name} must be from {low} to {high}, not {value!r}.")
+    return value
+
+
+def response_format(schema: Schema) -> dict[str, Any]:
+    """Return the ``response_format`` field for a pydantic model or a JSON schema."""
+    from pydantic import BaseModel
+
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        name, body = schema.__name__, schema.model_json_schema()
+    elif isinstance(schema, Mapping):
+        name, body = str(schema.get("title") or "answer"), dict(schema)
+    else:
+        raise InvalidInput(
+            f"schema must be a pydantic model class or a JSON schema, not {schema!r}.",
+            hint="class City(pydantic.BaseModel): name: str  →  schema=City",
+        )
+    # The name travels as an identifier; a generic model is called Page[int].
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:64] or "answer"
+    return {"type": "json_schema", "json_schema": {"name": safe, "schema": body}}
+
+
+def parse_data(reply: Reply, schema: Schema) -> Any:  # noqa: ANN401
+    """Parse an answer's text with the schema it was asked for.
+
+    Raises
+    ------
+    InvalidData
+        If it does not fit; the error holds the reply.
+    """
+    from pydantic import BaseModel, ValidationError
+
+    from beatra_nb.core.errors import InvalidData
+
+    text = _unfenced(reply.text)
+    errors: list[dict[str, Any]]
+    try:
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            return schema.model_validate_json(text)
+        return json.loads(text)
+    except ValidationError as error:
+        name = getattr(schema, "__name__", "the schema")
+        errors = [dict(item) for item in error.errors(include_url=False, include_context=False)]
+    except (ValueError, RecursionError) as error:
+        name, errors = "the schema", [{"type": "json_invalid", "loc": (), "msg": str(error)}]
+    first = errors[0] if errors else {"loc": (), "msg": "unreadable"}
+    where = ".".join(str(part) for part in first.get("loc", ())) or "the answer"
+    cut = reply.finish_reason == "length"
+    raise InvalidData(
+        f"The answer does not fit {name}: {where}: {first.get('msg')}.",
+        reply=reply,
+        errors=errors,
+        request_id=reply.request_id,
+        attempts=reply.attempts,
+        hint="It was cut off at max_tokens: allow more of them."
+        if cut
+        else "The whole answer is in the error's .reply.",
+    )
+
+
+def _unfenced(text: str) -> str:
+    """Return the inside of a Markdown fence where the whole answer is one: a habit of many models."""
+    match = re.fullmatch(r"\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*", text, re.DOTALL)
+    return match.group(1) if match else text

@@ -1,0 +1,386 @@
+"""The two drivers of a flow, over httpx: one blocks, one awaits. Neither decides anything (see ``flow``).
+
+httpx stays behind this one module. Its exceptions hold the request, and the request holds the key; so they are
+turned into plain words here, outside their ``except`` block, and never chained to or raised from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from beatra_nb import __version__
+from beatra_nb.core.errors import ConfigurationError, Interrupted
+from beatra_nb.core.flow import Answer, Failure, Flow, Outcome, Pause, Send, Wish, _Read
+from beatra_nb.core.settings import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Generator, Iterator
+
+    from beatra_nb.core.settings import Secret
+
+T = TypeVar("T")
+
+DRAIN_SECONDS = 1.0  # how long a finished stream may keep its connection before it is dropped
+
+
+class BearerAuth(httpx.Auth):
+    """Writes the key into a request at the last moment; no frame or object of ours ever holds the header."""
+
+    def __init__(self, key: Secret) -> None:
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header."""
+        request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        yield request
+
+
+def _options(base_url: str, key: Secret) -> dict[str, Any]:
+    """Return what both of httpx's clients are made with."""
+    parts = urlsplit(base_url)
+    local = is_loopback(parts.hostname or "")
+    return {
+        "auth": BearerAuth(key),
+        "headers": {"User-Agent": f"beatra-nb/{__version__}", "Accept": "application/json"},
+        "follow_redirects": False,  # a redirect could carry the key to another host
+        # What runs on this machine is never reached through a proxy; plain http needs no certificates,
+        # and loading them takes longer than everything else here.
+        "trust_env": not local,
+        "verify": not (local and parts.scheme == "http"),
+    }
+
+
+def _request(http: httpx.Client | httpx.AsyncClient, base_url: str, wish: Send) -> httpx.Request:
+    call, times = wish.call, wish.timeouts
+    headers = {}
+    if call.body is not None:
+        headers["Content-Type"] = "application/json"
+    if call.key is not None:
+        headers["Idempotency-Key"] = call.key
+    if call.stream:
+        headers["Accept"] = "text/event-stream, application/json"
+    return http.build_request(
+        call.method,
+        base_url + call.path,
+        content=call.body,
+        headers=headers,
+        timeout=httpx.Timeout(times.read, connect=times.connect, pool=times.connect),
+    )
+
+
+def _stays_open(response: httpx.Response, wish: Send) -> bool:
+    kind = response.headers.get("content-type", "")
+    return wish.call.stream and response.is_success and kind.lower().startswith("text/event-stream")
+
+
+def _answer(response: httpx.Response, *, stays_open: bool = False) -> Answer:
+    body = b"" if stays_open else response.content
+    return Answer(response.status_code, dict(response.headers), body, stays_open)
+
+
+def _failure(error: Exception) -> Failure:
+    """Put an exception of the client library into plain words."""
+    text = str(error)
+    match error:
+        case httpx.ConnectTimeout() | httpx.PoolTimeout():
+            return Failure("No connection could be made in time.", timeout=True)
+        case httpx.TimeoutException():
+            return Failure("The service fell silent and did not answer in time.", timeout=True)
+        case httpx.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in text:
+            return Failure(
+                "The service's certificate could not be verified.",
+                retryable=False,
+                hint="Behind a company proxy, set SSL_CERT_FILE to its CA bundle.",
+            )
+        case httpx.ProxyError():
+            return Failure("The proxy refused the connection.", hint="Check HTTPS_PROXY and NO_PROXY.")
+        case httpx.ConnectError():
+            return Failure(f"No connection could be made ({text[:160] or 'refused'}).")
+        case httpx.RemoteProtocolError():
+            return Failure(f"The connection was cut off ({text[:160]}).")
+        case httpx.DecodingError():
+            return Failure("The answer could not be decoded (its compression is broken).", retryable=False)
+        case httpx.NetworkError():
+            return Failure("The connection was reset.")
+        case _:
+            # Never str(error) here: an illegal header's message quotes the header.
+            return Failure(f"The request could not be sent ({type(error).__name__}).", retryable=False)
+
+
+def _configured(factory: type[Any], base_url: str, key: Secret) -> Any:  # noqa: ANN401
+    """Make one of httpx's clients; broken proxy or CA settings of the environment become our own error."""
+    try:
+        return factory(**_options(base_url, key))
+    except (OSError, ValueError, ImportError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    raise ConfigurationError(
+        f"The proxy or certificate settings of the environment cannot be used: {problem}.",
+        hint="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
+    )
+
+
+# ── blocking ──
+
+
+class Transport:
+    """Blocking connections to one base URL, kept and used again."""
+
+    def __init__(self, base_url: str, key: Secret) -> None:
+        self.base_url = base_url
+        self.http: httpx.Client = _configured(httpx.Client, base_url, key)
+
+    def run(self, flow: Flow[T]) -> T:
+        """Drive a flow to its result."""
+        run = Run(self, flow)
+        for _ in run:
+            pass
+        return run.result
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.http.close()
+
+
+class Run(Generic[T]):
+    """One flow under way; iterating yields the text that it hands out.
+
+    Attributes
+    ----------
+    result
+        What the flow returned, once it has.
+    """
+
+    result: T
+
+    def __init__(self, transport: Transport, flow: Flow[T]) -> None:
+        self._transport = transport
+        self._flow = flow
+        self._response: httpx.Response | None = None
+        self._pieces: Iterator[bytes] | None = None
+
+    def __iter__(self) -> Run[T]:
+        return self
+
+    def __next__(self) -> str:
+        outcome: Outcome = None
+        stopped = False
+        try:
+            while True:
+                try:
+                    wish = self._flow.throw(Interrupted()) if stopped else self._flow.send(outcome)
+                except StopIteration as end:
+                    self.result = end.value
+                    raise StopIteration from None
+                if isinstance(wish, str):
+                    return wish
+                try:
+                    outcome = self._perform(wish)
+                except KeyboardInterrupt:
+                    # A fresh one is thrown below: this one's frames are httpx's, and they hold the header.
+                    stopped = True
+        except BaseException:
+            self.close()
+            raise
+
+    def _perform(self, wish: Wish) -> Outcome:
+        if isinstance(wish, _Read):
+            return self._read()
+        if isinstance(wish, Send):
+            return self._send(wish)
+        if isinstance(wish, Pause):
+            time.sleep(wish.seconds)
+        else:
+            self._drain()
+        return None
+
+    def _send(self, wish: Send) -> Answer | Failure:
+        transport = self._transport
+        try:
+            response = transport.http.send(_request(transport.http, transport.base_url, wish), stream=True)
+            if _stays_open(response, wish):
+                self._response, self._pieces = response, response.iter_bytes()
+                return _answer(response, stays_open=True)
+            try:
+                response.read()
+            finally:
+                response.close()
+            return _answer(response)
+        except Exception as error:
+            return _failure(error)
+
+    def _read(self) -> bytes | Failure | None:
+        assert self._pieces is not None  # noqa: S101 - a flow reads only what it has opened
+        try:
+            return next(self._pieces, None)
+        except Exception as error:
+            return _failure(error)
+
+    def _drain(self) -> None:
+        """Read the end of a finished stream; a server that keeps it open is hung up on."""
+        assert self._response is not None  # noqa: S101
+        stream = self._response.extensions.get("network_stream")
+        sock = stream.get_extra_info("socket") if stream is not None else None
+        # The base class's method: SSLSocket's own would drop its state under the reader's feet.
+        watchdog = threading.Timer(DRAIN_SECONDS, _shut, [sock])
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            while self._read_on():
+                pass
+        finally:
+            watchdog.cancel()
+            self.close_response()
+
+    def _read_on(self) -> bool:
+        piece = self._read()
+        return isinstance(piece, bytes)
+
+    def close_response(self) -> None:
+        """Let go of the open response; unread, its connection is closed, which tells the server to stop."""
+        response, self._response, self._pieces = self._response, None, None
+        if response is not None:
+            with contextlib.suppress(Exception):
+                response.close()
+
+    def close(self) -> None:
+        """End the flow where it stands."""
+        self.close_response()
+        self._flow.close()
+
+
+def _shut(sock: Any) -> None:  # noqa: ANN401
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+# ── awaiting ──
+
+
+class AsyncTransport:
+    """The same, awaited. Connections belong to an event loop; in another loop new ones are made."""
+
+    def __init__(self, base_url: str, key: Secret) -> None:
+        self.base_url = base_url
+        self._key = key
+        self._http: httpx.AsyncClient = _configured(httpx.AsyncClient, base_url, key)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """The client of the running loop."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None:
+                self._http = _configured(httpx.AsyncClient, self.base_url, self._key)
+            self._loop = loop
+        return self._http
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Drive a flow to its result."""
+        run = AsyncRun(self, flow)
+        async for _ in run:
+            pass
+        return run.result
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+class AsyncRun(Generic[T]):
+    """One flow under way, awaited; iterating yields the text that it hands out."""
+
+    result: T
+
+    def __init__(self, transport: AsyncTransport, flow: Flow[T]) -> None:
+        self._transport = transport
+        self._flow = flow
+        self._response: httpx.Response | None = None
+        self._pieces: AsyncIterator[bytes] | None = None
+
+    def __aiter__(self) -> AsyncRun[T]:
+        return self
+
+    async def __anext__(self) -> str:
+        outcome: Outcome = None
+        stop: BaseException | None = None
+        try:
+            while True:
+                try:
+                    wish = self._flow.throw(stop) if stop else self._flow.send(outcome)
+                except StopIteration as end:
+                    self.result = end.value
+                    raise StopAsyncIteration from None
+                if isinstance(wish, str):
+                    return wish
+                try:
+                    outcome = await self._perform(wish)
+                except asyncio.CancelledError as cancelled:
+                    # Its frames are httpx's, and they hold the header: go on without them.
+                    stop = cancelled.with_traceback(None)
+                except KeyboardInterrupt:
+                    stop = Interrupted()
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def _perform(self, wish: Wish) -> Outcome:
+        if isinstance(wish, _Read):
+            return await self._read()
+        if isinstance(wish, Send):
+            return await self._send(wish)
+        if isinstance(wish, Pause):
+            await asyncio.sleep(wish.seconds)
+        else:
+            await self._drain()
+        return None
+
+    async def _send(self, wish: Send) -> Answer | Failure:
+        http = self._transport.http
+        try:
+            response = await http.send(_request(http, self._transport.base_url, wish), stream=True)
+            if _stays_open(response, wish):
+                self._response, self._pieces = response, response.aiter_bytes()
+                return _answer(response, stays_open=True)
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+            return _answer(response)
+        except Exception as error:
+            return _failure(error)
+
+    async def _read(self) -> bytes | Failure | None:
+        assert self._pieces is not None  # noqa: S101
+        try:
+            return await anext(self._pieces, None)
+        except Exception as error:
+            return _failure(error)
+
+    async def _drain(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while isinstance(await self._read(), bytes):
+                    pass
+        await self.close_response()
+
+    async def close_response(self) -> None:
+        """Let go of the open response."""
+        response, self._response, self._pieces = self._response, None, None
+        if response is not None:
+            with contextlib.suppress(Exception):
+                await response.aclose()
+
+    async def aclose(self) -> None:
+        """End the flow where it stands."""
+        await self.close_response()
+        self._flow.close()
