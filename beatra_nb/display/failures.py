@@ -1,0 +1,124 @@
+"""Errors in words: what happened, whether it is safe to try again, what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from beatra_nb.display.clean import one_line
+from beatra_nb.display.pieces import Scope, as_json, get, id_badge, plain, words
+from beatra_nb.display.replies import reply as reply_view
+from beatra_nb.display.view import Badge, Card, Code, Details, Fields, Row, Stack, Text, Tone, View
+
+_TITLES = {
+    "ConfigurationError": "The settings need a change",
+    "SandboxUnavailable": "The sandbox cannot start here",
+    "InvalidInput": "An argument cannot be used",
+    "ConnectionFailed": "The connection failed",
+    "Timeout": "No answer in time",
+    "IncompleteStream": "The answer was cut short",
+    "InvalidData": "The answer does not fit the schema",
+    "AuthenticationError": "The key was not accepted",
+    "PermissionDenied": "This is not permitted",
+    "InsufficientBalance": "Not enough credits",
+    "InvalidRequest": "The request needs a change",
+    "NotFound": "There is no such thing",
+    "Conflict": "This collides with an earlier call",
+    "RateLimited": "Too many requests for the moment",
+    "ServerError": "The service failed",
+    "UnexpectedResponse": "That was not the API's answer",
+    "TaskFailed": "The task failed",
+    "APIError": "The service refused the call",
+    "Interrupted": "Interrupted",
+    "BeatraError": "Something went wrong",
+}
+_UNSENT = "Not as it stands. Nothing was sent, so nothing was charged."
+_NEW_CALL = (
+    "Yes, as a new call, which may be charged as well. What had arrived is kept in the error's .reply."
+)
+_AGAIN = {
+    "ConfigurationError": _UNSENT,
+    "InvalidInput": _UNSENT,
+    "IncompleteStream": _NEW_CALL,
+    "Interrupted": "Yes, as a new call, which may be charged as well.",
+    "InvalidData": "Yes, as a new call, charged like any other. This answer is kept in the error's .reply.",
+}
+_UNKNOWN = "Not blindly: the service may have received the call and done the work."
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What both the card in a notebook and the card in a terminal say."""
+
+    title: str
+    kind: str
+    code: str
+    message: str
+    again: str
+    todo: str
+    param: str
+    request_id: str
+
+
+def facts(error: object) -> Facts:
+    """Return an error in words."""
+    names = [each.__name__ for each in type(error).__mro__]
+    status, name = get(error, "status"), get(error, "code")
+    code = " ".join(words(part) for part in (status, name) if part is not None)
+    return Facts(
+        title=next((_TITLES[name] for name in names if name in _TITLES), "Something went wrong"),
+        kind=names[0],
+        code=one_line(code if name is not None else f"HTTP {code}" if code else "", 120),
+        message=words(get(error, "message")) or words(error),
+        again=_again(error, names),
+        todo=words(get(error, "hint")),
+        param=one_line(get(error, "param") or "", 300),
+        request_id=words(get(error, "request_id")),
+    )
+
+
+def _again(error: object, names: list[str]) -> str:
+    for name in names:
+        if name in _AGAIN:
+            return _AGAIN[name]
+    if get(error, "retryable", False) is True:
+        return "Yes, the same call may simply be made again."
+    if {"ConnectionFailed", "Timeout"} & set(names):
+        return _UNKNOWN
+    return "No, the same call would fail again: change it first."
+
+
+def error(obj: Any, scope: Scope) -> View:  # noqa: ANN401
+    """Return the view of any error of the tree, and of an interruption."""
+    told = facts(obj)
+    tone: Tone = "warn" if told.kind in ("Interrupted", "IncompleteStream") else "bad"
+    fields: list[tuple[str, View]] = [("Field", Text(told.param))] if told.param else []
+    fields.append(("Try again?", Text(told.again)))
+    if told.todo:
+        fields.append(("What to do", plain(told.todo, scope, "error.hint")))
+    body: list[View] = [plain(told.message, scope, "error.message"), Fields(tuple(fields))]
+    if cause := get(obj, "cause"):
+        body.append(Details("What cut it short", plain(words(cause), scope, "error.cause")))
+    if errors := get(obj, "errors"):
+        body.append(Details("What does not fit", as_json(errors, scope)))
+    if details := get(obj, "details"):
+        body.append(Details("Details from the service", as_json(details, scope)))
+    if (reply := get(obj, "reply")) is not None:
+        name = "The answer" if get(reply, "complete", True) else "What had arrived"
+        body.append(Details(name, reply_view(reply, scope)))
+    if start := words(get(obj, "body")):
+        body.append(Details("The start of the body", _source(start, scope)))
+    attempts = get(obj, "attempts", 0)
+    tried = [Badge("", f"{attempts:,} attempts")] if isinstance(attempts, int) and attempts > 1 else []
+    return Card(
+        Stack(tuple(body)),
+        label=f"Error: {told.title}",
+        title=Row((Text(told.title, strong=True), *([Badge(told.code, tone=tone)] if told.code else []))),
+        footer=Row((Badge("", told.kind), *tried, *id_badge(obj))),
+        tone=tone,
+    )
+
+
+def _source(text: str, scope: Scope) -> Code:
+    room = min(scope.room, 4_000)
+    return Code(text if len(text) <= room else f"{text[:room]}\n… {len(text) - room:,} more characters")

@@ -1,0 +1,124 @@
+"""View → markdown, for front ends without html, and for files that people read and keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from beatra_nb.display import prose_markdown
+from beatra_nb.display.escapes import md_cell, md_code, md_fence, md_lines, md_text
+from beatra_nb.display.view import (
+    Badge,
+    Card,
+    Code,
+    Details,
+    Fields,
+    Message,
+    Note,
+    Prose,
+    Row,
+    Stack,
+    Table,
+    Text,
+    View,
+)
+
+
+def render(view: View) -> str:
+    """Return a view as markdown in which every text from outside is inert."""
+    return "\n\n".join(_blocks(view)) + "\n"
+
+
+def _blocks(view: View) -> list[str]:
+    return [block for block in _WRITERS[type(view)](view) if block]
+
+
+def _inline(view: View) -> str:
+    """Write a view on one line, for rows and cells."""
+    if isinstance(view, Text):
+        text = md_text(view.text)
+        return f"**{text}**" if view.strong and text.strip() == text != "" else text
+    if isinstance(view, Badge):
+        value = md_code(view.value) if view.copy else md_text(view.value)
+        if view.tone != "plain" and not view.value:
+            return f"**{md_text(view.label)}**"
+        return " ".join(part for part in (md_text(view.label), value if view.value else "") if part)
+    if isinstance(view, Row):
+        return " · ".join(_inline(item) for item in view.items)
+    if isinstance(view, Stack):
+        return " — ".join(_inline(item) for item in view.items)
+    if isinstance(view, Code):
+        return md_code(view.text)
+    return " ".join(_blocks(view)).replace("\n", " ")
+
+
+def _text(view: Text) -> list[str]:
+    if view.strong:
+        return [_inline(view).replace("\n", " ")]
+    return [md_lines(view.text)]
+
+
+def _code(view: Code) -> list[str]:
+    return [md_text(view.label), md_fence(view.text, view.language)]
+
+
+def _line(view: View) -> list[str]:
+    return [_inline(view)]
+
+
+def _stack(view: Stack) -> list[str]:
+    return [block for item in view.items for block in _blocks(item)]
+
+
+def _note(view: Note) -> list[str]:
+    return [_quote(md_lines(view.text))]
+
+
+def _fields(view: Fields) -> list[str]:
+    return [
+        "\n".join(f"- {md_text(name)}: {_inline(value)}".replace("\\\n", " ") for name, value in view.rows)
+    ]
+
+
+def _table(view: Table) -> list[str]:
+    lines = [
+        " | ".join(md_cell(md_text(name)) for name in view.head),
+        " | ".join("--:" if at in view.figures else "---" for at in range(len(view.head))),
+        *(" | ".join(md_cell(_inline(value)) for value in row) for row in view.rows),
+    ]
+    return ["\n".join(f"| {line} |" for line in lines)]
+
+
+def _details(view: Details) -> list[str]:
+    return [md_text(view.summary), *(_quote(block) for block in _blocks(view.body))]
+
+
+def _message(view: Message) -> list[str]:
+    footer = [_inline(view.footer)] if view.footer else []
+    return [f"**{md_text(view.role)}**", *_blocks(view.body), *footer]
+
+
+def _card(view: Card) -> list[str]:
+    title = _blocks(view.title) if view.title else []
+    footer = ["---", _inline(view.footer)] if view.footer else []
+    return [*title, *_blocks(view.body), *footer]
+
+
+def _quote(block: str) -> str:
+    return "\n".join(f"> {line}".rstrip() for line in block.split("\n"))
+
+
+_WRITERS: dict[type, Callable[[Any], list[str]]] = {
+    Text: _text,
+    Prose: lambda view: [prose_markdown.to_markdown(view.text)],
+    Code: _code,
+    Badge: _line,
+    Row: _line,
+    Stack: _stack,
+    Note: _note,
+    Fields: _fields,
+    Table: _table,
+    Details: _details,
+    Message: _message,
+    Card: _card,
+}

@@ -1,0 +1,298 @@
+"""The sandbox: the public API's contract, answered on this machine.
+
+A real HTTP server on the loopback interface with a random key, so that this package's client, curl and the
+official OpenAI SDKs all work against it with nothing changed but base URL and key. Importing this module is
+cheap; the server and its packages are loaded by ``start``.
+
+>>> from beatra_nb import sandbox
+>>> with sandbox.start(engine="scripted") as box:
+...     box.base_url.startswith("http://127.0.0.1:")
+True
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import string
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from beatra_nb.core.errors import InvalidInput, SandboxUnavailable
+from beatra_nb.core.seams import Showable
+from beatra_nb.core.settings import Secret, clean_key, sandbox_engine
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from beatra_nb.sandbox.server import Server
+
+__all__ = ["Sandbox", "Seen", "serve", "shared", "start"]
+
+INSTALL = "pip install 'beatra-nb[sandbox]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request that a sandbox with ``faults=True`` has seen.
+
+    Attributes
+    ----------
+    method, path : str
+        What was asked.
+    idempotency_key : str or None
+        The key it came with.
+    request_id : str
+        The id it was answered under.
+    fingerprint : str
+        SHA-256 of the canonical body; empty where no body was read.
+    effect : bool
+        Whether this very request made an engine do the whole work (and would have been billed).
+    replayed : bool
+        Whether it was answered from another request with the same key.
+    status : int or None
+        The status that was sent; None if none was.
+    fault : str or None
+        The fault that it met.
+    """
+
+    method: str
+    path: str
+    idempotency_key: str | None
+    request_id: str
+    fingerprint: str
+    effect: bool
+    replayed: bool
+    status: int | None
+    fault: str | None
+
+
+class Sandbox(Showable):
+    """A running sandbox; a context manager that stops it.
+
+    Attributes
+    ----------
+    base_url : str
+        What a client takes as its base URL.
+    api_key : str
+        The key it answers to.
+    engine : str
+        Who answers ``model="auto"``: ``"smollm2"`` or ``"scripted"``.
+    faults : bool
+        Whether faults may be asked for.
+    running : bool
+        Whether it answers.
+    """
+
+    def __init__(self, server: Server, key: Secret) -> None:
+        self._server = server
+        self._key = key
+        self._pid = os.getpid()
+        self.base_url = f"http://127.0.0.1:{server.port}/v1"
+
+    @property
+    def api_key(self) -> str:
+        """The key it answers to."""
+        return self._key.reveal()
+
+    @property
+    def engine(self) -> str:
+        """Who answers ``model="auto"``."""
+        return self._server.engines.default.name
+
+    @property
+    def faults(self) -> bool:
+        """Whether faults may be asked for."""
+        return self._server.faults is not None
+
+    @property
+    def running(self) -> bool:
+        """Whether it answers."""
+        return self._pid == os.getpid() and self._server.running
+
+    @property
+    def seen(self) -> list[Seen]:
+        """The last requests, oldest first; only with ``faults=True``."""
+        names = Seen.__dataclass_fields__
+        return [Seen(**{name: getattr(each, name) for name in names}) for each in self._server.seen]
+
+    def inject(self, fault: str, times: int = 1) -> None:
+        """Let the next requests meet a fault, in the order injected (see ``beatra_nb.sandbox.faults``).
+
+        Raises
+        ------
+        InvalidInput
+            For an unknown fault, or a sandbox that was not started with ``faults=True``.
+        """
+        if self._server.faults is None:
+            raise InvalidInput(
+                "This sandbox was not started with faults=True.",
+                hint="Start one with sandbox.start(faults=True).",
+            )
+        self._server.faults.inject(fault, times)
+
+    def stop(self) -> None:
+        """Stop the server; calling it again does nothing."""
+        if self._pid == os.getpid():
+            self._server.stop()
+            self._server.engines.close()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = "" if self.running else ", stopped"
+        return f"<Sandbox {self.base_url} engine={self.engine!r}{state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A sandbox runs in one process and is never pickled; start one where it is needed.")
+
+
+def start(
+    *,
+    port: int = 0,
+    engine: str | None = None,
+    faults: bool = False,
+    api_key: str | None = None,
+    log: bool = False,
+) -> Sandbox:
+    """Start a sandbox of one's own on the loopback interface.
+
+    Parameters
+    ----------
+    port : int
+        Where to listen; 0 takes a free port.
+    engine : {"auto", "smollm2", "scripted"}, optional
+        Who answers; by default ``BEATRA_SANDBOX_ENGINE``, else ``"auto"``: the real model where it is
+        installed, else scripted answers.
+    faults : bool
+        Let requests ask for failures (header ``X-Sandbox-Fault``, or ``inject``). For tests and teaching.
+    api_key : str, optional
+        The key to answer to; by default a random one.
+    log : bool
+        Log one line per request to the logger ``beatra_nb.sandbox`` (never a key or a text).
+
+    Raises
+    ------
+    SandboxUnavailable
+        When something it needs is not installed, or the port is taken.
+
+    Examples
+    --------
+    >>> with start(engine="scripted") as box:
+    ...     box.engine
+    'scripted'
+    """
+    key = clean_key(api_key) or Secret("sk-" + _random_word(32))
+    try:
+        from beatra_nb.sandbox.engines import Engines
+        from beatra_nb.sandbox.faults import Faults
+        from beatra_nb.sandbox.server import Server
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] not in ("starlette", "uvicorn", "h11", "anyio"):
+            raise
+        raise SandboxUnavailable(
+            f"The sandbox needs the package {missing.name}, which is not installed.", hint=f"Run: {INSTALL}"
+        ) from None
+    engines = Engines(engine or sandbox_engine())
+    try:
+        server = Server(port=port, key=key, engines=engines, faults=Faults() if faults else None, told=log)
+    except BaseException:
+        engines.close()
+        raise
+    engines.warm()
+    return Sandbox(server, key)
+
+
+def serve(
+    *,
+    port: int = 0,
+    engine: str | None = None,
+    faults: bool = False,
+    host: str = "127.0.0.1",
+    api_key: str | None = None,
+) -> None:
+    """Run a sandbox in the foreground until Ctrl-C: what ``beatra-nb sandbox`` does.
+
+    Raises
+    ------
+    InvalidInput
+        For a host other than this machine's loopback: the sandbox is no service for others.
+    """
+    import signal
+
+    if host not in ("127.0.0.1", "localhost"):
+        raise InvalidInput("The sandbox listens on 127.0.0.1 only.", hint="Leave the host out.")
+    over = threading.Event()
+    with start(port=port, engine=engine, faults=faults, api_key=api_key) as box:
+        print(_welcome(box), flush=True)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda number, frame: over.set())
+        try:
+            # With a time-out, because on Windows a wait without one does not hear Ctrl-C.
+            while box.running and not over.wait(0.5):
+                pass
+        except KeyboardInterrupt:
+            pass
+    print("Stopped.", flush=True)
+
+
+def _welcome(box: Sandbox) -> str:
+    about = {
+        "smollm2": "a small language model on this machine (SmolLM2-135M) answers",
+        "scripted": "scripted answers; for a real model on this machine run: beatra-nb fetch",
+    }[box.engine]
+    return f"""beatra sandbox: {about}
+
+  export BEATRA_BASE_URL={box.base_url}
+  export BEATRA_API_KEY={box.api_key}
+
+With curl:
+
+  curl {box.base_url}/chat/completions \\
+    -H "Authorization: Bearer {box.api_key}" \\
+    -H "Content-Type: application/json" \\
+    -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Say hi in five words."}}]}}'
+
+With the openai package:
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{box.base_url}", api_key="{box.api_key}")
+
+Ctrl-C stops it."""
+
+
+_shared: Sandbox | None = None
+_lock = threading.Lock()
+
+
+def shared() -> Sandbox:
+    """Return this process's own sandbox, started at the first call and stopped when Python ends."""
+    global _shared
+    with _lock:
+        if _shared is None or not _shared.running:
+            _shared = start()
+            atexit.register(_shared.stop)
+        return _shared
+
+
+def _after_fork() -> None:
+    """A forked child has the parent's memory and none of its threads: it starts a sandbox of its own."""
+    global _shared, _lock
+    _shared, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _random_word(length: int) -> str:
+    letters = string.ascii_letters + string.digits
+    return "".join(secrets.choice(letters) for _ in range(length))

@@ -1,0 +1,219 @@
+"""Failures on request, for tests and teaching; only in a sandbox that was started with ``faults=True``.
+
+A request asks with the header ``X-Sandbox-Fault: <fault>``, or the test queues one with
+``Sandbox.inject("<fault>")``. A fault is a name, perhaps an argument, perhaps options:
+``name:argument;option=value;…``. ``times=2`` lets it happen for the first two requests only (of one
+idempotency key, where it comes by header), so that a retry succeeds.
+
+=====================  ==============================================================================
+any code of the table  its envelope, status and flag; options ``status``, ``retryable``, ``message``,
+                       ``retry_after`` (seconds, ``date`` or ``date:SECONDS`` for an HTTP date, or any text)
+``429``, ``500``, …    an envelope with that status; the same options (``500:retryable=false``)
+``unknown_code``       a code that no table has; options ``code``, ``status``, ``retryable``
+``conflict``           409, as for an idempotency key used with another body
+``html:STATUS``        a proxy's HTML page
+``empty:STATUS``       no body at all
+``bad_json``           200, and JSON that breaks off
+``short_body``         200, and fewer bytes than Content-Length says
+``reset:before``       the connection is reset before a byte is sent
+``reset:headers``      … in the middle of the header block
+``reset:after``        … after the headers, in the middle of the body (stream: ``after=N`` chunks, default 2)
+``cut:N``              a stream that ends cleanly after N chunks, without [DONE]
+``stall:N``            a stream that falls silent after N chunks
+``midstream:CODE``     an error event in the stream; ``after=N`` chunks (default 2)
+``slow:SECONDS``       a delay before the headers
+``trickle``            the headers byte by byte; ``trickle:SECONDS`` between two bytes
+=====================  ==============================================================================
+
+The envelopes, pages and empty bodies come before any work. All others strike on the wire **after** the work
+is done and remembered, whatever the client does: the hard case for whoever must not pay twice. A plain answer
+meets ``cut`` as ``short_body``, ``stall`` as silence, and ``midstream`` as the error itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from beatra_nb.core.errors import InvalidInput
+from beatra_nb.sandbox.app import exchange_of, header
+from beatra_nb.sandbox.contract import CODES, Refusal
+from beatra_nb.sandbox.strikes import strike
+
+_BY_STATUS = {
+    400: "invalid_request",
+    401: "invalid_api_key",
+    402: "insufficient_balance",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "idempotency_conflict",
+    422: "invalid_request",
+    429: "rate_limited",
+    503: "model_unavailable",
+}
+_OPTIONS = frozenset({"times", "status", "retryable", "retry_after", "message", "code", "after"})
+_COUNTED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A parsed fault."""
+
+    spec: str
+    name: str
+    argument: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, spec: str) -> Fault:
+        """Read ``name:argument;option=value``.
+
+        Raises
+        ------
+        InvalidInput
+            For a fault that does not exist.
+        """
+        first, *rest = (part.strip() for part in spec.split(";"))
+        name, _, argument = first.partition(":")
+        if "=" in argument:
+            rest, argument = [argument, *rest], ""
+        options = dict(part.partition("=")[::2] for part in rest if part)
+        fault = cls(
+            spec, name.lower(), argument, {key.strip(): value.strip() for key, value in options.items()}
+        )
+        try:
+            fault.check()
+        except ValueError as problem:
+            raise InvalidInput(
+                f"There is no fault {spec[:80]!r}: {problem}.",
+                hint="See beatra_nb.sandbox.faults for the list.",
+            ) from None
+        return fault
+
+    def check(self) -> None:
+        """Raise ``ValueError`` where a number, a name or an option is not what it must be."""
+        if unknown := set(self.options) - _OPTIONS:
+            raise ValueError(f"the option {sorted(unknown)[0]!r} is unknown")
+        for option in ("times", "status", "after"):
+            int(self.options.get(option, 1))
+        if self.name in ("html", "empty"):
+            HTTPStatus(int(self.argument or 503))
+        elif self.name in ("cut", "stall"):
+            int(self.argument or 0)
+        elif self.name in ("slow", "trickle"):
+            float(self.argument or 0)
+        elif self.name == "midstream":
+            if self.argument not in (*CODES, "", "unknown_code"):
+                raise ValueError(f"the code {self.argument!r} is unknown")
+        elif self.name == "reset":
+            if self.argument not in ("before", "headers", "after", ""):
+                raise ValueError("reset comes before, headers or after")
+        elif self.name.isdecimal():
+            HTTPStatus(int(self.name))
+        elif self.name not in ("bad_json", "short_body", "unknown_code", "conflict", *CODES):
+            raise ValueError("its name is unknown")
+
+    @property
+    def after(self) -> int:
+        """After how many chunks it strikes."""
+        if self.name in ("cut", "stall"):
+            return int(self.argument or 0)
+        return int(self.options.get("after", 2))
+
+    def refusal(self, name: str | None = None) -> Refusal:
+        """Return the error that it stands for."""
+        name = name or self.name
+        code, status = name, None
+        if name.isdecimal():
+            status = int(name)
+            code = _BY_STATUS.get(status, "internal_error" if status >= 500 else "invalid_request")
+        elif name == "conflict":
+            code = "idempotency_conflict"
+        elif name == "unknown_code":
+            code, status = "unheard_of", 400
+        flag = self.options.get("retryable")
+        retryable = flag.lower() == "true" if flag is not None else None
+        if retryable is None and code not in CODES:
+            retryable = False
+        return Refusal(
+            self.options.get("code", code),
+            self.options.get("message") or (None if code in CODES else "Something that no table knows."),
+            status=int(self.options["status"]) if "status" in self.options else status,
+            retryable=retryable,
+            headers=self._retry_after(),
+        )
+
+    def _retry_after(self) -> dict[str, str]:
+        value = self.options.get("retry_after")
+        if value is None:
+            return {}
+        if value.startswith("date"):
+            seconds = float(value.partition(":")[2] or 1)
+            value = formatdate(time.time() + seconds + 0.999, usegmt=True)
+        return {"retry-after": value}
+
+
+class Faults:
+    """The faults of one sandbox: what is queued, and how often each has struck."""
+
+    def __init__(self) -> None:
+        self._queue: deque[Fault] = deque()
+        self._struck: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._lock = threading.Lock()
+        self._closing = asyncio.Event()
+
+    def inject(self, spec: str, times: int = 1) -> None:
+        """Queue a fault for the next requests."""
+        fault = Fault.parse(spec)
+        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+            raise InvalidInput("times must be a whole number from 1.")
+        with self._lock:
+            self._queue.extend([fault] * times)
+
+    def close(self) -> None:
+        """End every pause; called in the server's own loop."""
+        self._closing.set()
+
+    def next_for(self, scope: Scope) -> Fault | None:
+        """Return the fault that a request meets, if any."""
+        with self._lock:
+            if self._queue:
+                return self._queue.popleft()
+        asked = header(scope, b"x-sandbox-fault")
+        if asked is None:
+            return None
+        try:
+            fault = Fault.parse(asked.decode("latin-1"))
+        except InvalidInput as problem:
+            raise Refusal("invalid_request", str(problem), status=400) from None
+        limit = fault.options.get("times")
+        if limit is not None:
+            # Every attempt of one call carries the same header, so count by the key that they share.
+            key = (exchange_of(scope).idempotency_key or "", fault.spec)
+            count = self._struck[key] = self._struck.pop(key, 0) + 1
+            if len(self._struck) > _COUNTED:
+                self._struck.popitem(last=False)
+            if count > int(limit):
+                return None
+        return fault
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """Return the application with faults."""
+
+        async def faulty(scope: Scope, receive: Receive, send: Send) -> None:
+            fault = self.next_for(scope)
+            if fault is None:
+                await app(scope, receive, send)
+                return
+            exchange_of(scope).fault = fault.spec
+            await strike(fault, app, scope, receive, send, self._closing)
+
+        return faulty

@@ -1,0 +1,96 @@
+"""How the journal's tables came to be: a list that only ever grows at its end.
+
+A journal remembers in ``PRAGMA user_version`` how many of these steps it has been through. Opening it runs
+the rest, all in one transaction, so that several kernels may open the same old file at the same moment and
+each step is still taken once. A step that was released is never edited: change a table by adding a step.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+
+class Migration(NamedTuple):
+    """One step: a name for people, and the statements."""
+
+    name: str
+    statements: tuple[str, ...]
+
+
+class NewerJournalError(Exception):
+    """The file was written by a later version of this package."""
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        "calls",
+        (
+            # Credits are decimal text: money never passes through a float. Times are ISO 8601 in UTC.
+            """
+            CREATE TABLE calls (
+                id INTEGER PRIMARY KEY,
+                time TEXT NOT NULL,
+                verb TEXT NOT NULL,
+                status TEXT NOT NULL,
+                asked_model TEXT,
+                model TEXT,
+                request_id TEXT,
+                idempotency_key TEXT,
+                attempts INTEGER,
+                http_status INTEGER,
+                prompt_tokens INTEGER,
+                completion_tokens INTEGER,
+                total_tokens INTEGER,
+                credits TEXT,
+                duration REAL,
+                error_code TEXT,
+                error_type TEXT,
+                base_url TEXT,
+                sandbox INTEGER NOT NULL DEFAULT 0,
+                task_id TEXT,
+                process INTEGER
+            )
+            """,
+        ),
+    ),
+)
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """Return how many steps the file has been through."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection, steps: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring a file up to date; does nothing, and takes no lock, when it already is.
+
+    Raises
+    ------
+    NewerJournalError
+        If the file has been through more steps than this version knows.
+    """
+    have = version(connection)
+    if have == len(steps):
+        return
+    if have > len(steps):
+        raise NewerJournalError
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another kernel may have been through while this one waited for the lock.
+        have = version(connection)
+        if have > len(steps):
+            raise NewerJournalError
+        for step in steps[have:]:
+            for statement in step.statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(steps)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(Exception):
+            connection.execute("ROLLBACK")
+        raise
