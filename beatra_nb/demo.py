@@ -11,6 +11,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beatra_nb.core.errors import BeatraError, ConfigurationError, InvalidInput
+from beatra_nb.core.errors import BeatraError, ConfigurationError, InvalidInput, SandboxUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,23 +78,30 @@ def quickstart() -> Path:
     )
 
 
-def get_weights(say: Callable[[str], None]) -> None:
-    """Fetch the real model's weights if they are missing; without them, say so and go on."""
+def prepare(engine: str | None, *, fetch: bool, say: Callable[[str], None]) -> None:
+    """See to it that the engine asked for can answer; without the real model, say so and go on without.
+
+    Raises
+    ------
+    SandboxUnavailable
+        If the real model was asked for by name and cannot answer here.
+    """
+    if engine == "scripted":
+        return
+    from beatra_nb.sandbox import weights
     from beatra_nb.sandbox.engines import smollm2
 
-    if smollm2.missing() is None:
-        return
-    try:
-        from beatra_nb.sandbox import weights
-
-        if weights.installed() is None:
-            say("Fetching the small language model's weights (93 MB, once) …")
-            weights.fetch()
-    except BeatraError as problem:
-        say(f"They could not be fetched: {problem}")
+    if fetch and importlib.util.find_spec("xllamacpp") is not None:
+        try:
+            weights.fetch()  # at once when they are there; else with a progress bar
+        except BeatraError as problem:
+            say(f"The language model's weights could not be fetched. {problem}")
     missing = smollm2.missing()
-    if missing is not None:
-        say(f"Going on with scripted answers, no model thinks in them: {missing.what}. {missing.mend}")
+    if missing is None:
+        return
+    if engine == "smollm2":
+        raise SandboxUnavailable(f"The real model cannot answer here: {missing.what}.", hint=missing.mend)
+    say(f"Going on with scripted answers, in which no model thinks: {missing.what}. {missing.mend}")
 
 
 def run(notebook: Path, out: Path, *, engine: str | None = None) -> Outcome:
@@ -115,39 +123,47 @@ def run(notebook: Path, out: Path, *, engine: str | None = None) -> Outcome:
     InvalidInput
         If the notebook cannot be read, or the folder not be written.
     """
-    try:
-        import ipykernel  # noqa: F401 - the kernel's process imports it
-        import nbformat
-        from jupyter_client.kernelspec import KernelSpecManager
-        from jupyter_client.manager import AsyncKernelManager
-        from nbclient import NotebookClient
-        from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-        from nbconvert.exporters.html import HTMLExporter
-    except ImportError as problem:
-        raise ConfigurationError(
-            f"The demo runs a notebook, and {problem.name} is not installed.", hint=INSTALL
-        ) from problem
+    for package in ("ipykernel", "nbformat", "nbclient", "nbconvert"):
+        if importlib.util.find_spec(package) is None:
+            raise ConfigurationError(
+                f"The demo runs a notebook, and {package} is not installed.", hint=INSTALL
+            )
     written, page = out / notebook.name, out / f"{notebook.stem}.html"
     if written.resolve() == notebook.resolve():
         raise InvalidInput(
             "The demo would overwrite the notebook it is to run.", hint="Choose another folder with --out."
         )
-    try:
-        node = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
-        nbformat.validate(node)  # type: ignore[no-untyped-call]
-    except OSError as problem:
-        raise InvalidInput(f"{notebook} cannot be read: {problem.strerror or problem}.") from problem
-    except Exception as problem:  # a parser of anything raises anything
-        raise InvalidInput(f"{notebook} is not a notebook that can be read.") from problem
+    node = _read(notebook)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise InvalidInput(f"{out} cannot be made: {problem.strerror or problem}.") from problem
+    start = time.monotonic()
+    failure = _execute(node, out, engine)
+    seconds = time.monotonic() - start
+    _write(node, written, page)
+    return Outcome(written.resolve(), page.resolve(), _answer(node), seconds, failure)
 
-    interrupted: list[asyncio.Future[None]] = []
 
-    def stop() -> None:
-        interrupted.append(asyncio.ensure_future(kernel.shutdown_kernel(now=True)))
+def _read(notebook: Path) -> Any:  # noqa: ANN401 - nbformat's nodes are untyped
+    import nbformat
+
+    try:
+        node = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+        nbformat.validate(node)
+    except OSError as problem:
+        raise InvalidInput(f"{notebook} cannot be read: {problem.strerror or problem}.") from problem
+    except Exception as problem:  # what is no notebook fails in many ways
+        raise InvalidInput(f"{notebook} is not a notebook that can be read.") from problem
+    return node
+
+
+def _execute(node: Any, folder: Path, engine: str | None) -> str | None:  # noqa: ANN401
+    """Run every cell, filling the node with outputs; return what stopped it early, or None."""
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     # Kernels registered on this machine may belong to another Python: with no folders to look in, what is
     # left is the kernel of the Python that runs this.
@@ -155,19 +171,24 @@ def run(notebook: Path, out: Path, *, engine: str | None = None) -> Outcome:
         kernel_name="python3",
         kernel_spec_manager=KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True),
     )
+    interrupted: list[asyncio.Future[None]] = []
+
+    def stop() -> None:
+        interrupted.append(asyncio.ensure_future(kernel.shutdown_kernel(now=True)))
+
     client = NotebookClient(
         node,
         km=kernel,
         timeout=CELL_SECONDS,
         store_widget_state=False,
-        # A kernel warns at every start that it talks over (loopback) TCP; only its errors are of use here.
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
-        resources={"metadata": {"path": str(out)}},
+        resources={"metadata": {"path": str(folder)}},
+        on_notebook_start=lambda **_: _on_interrupt(stop),
     )
+    # What a kernel says on stderr is not for the reader: that it talks over loopback TCP, say.
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     failure = None
-    start = time.monotonic()
     try:
-        client.execute(env=_environment(engine))
+        client.execute(cleanup_kc=True, env=_environment(engine), **quiet)
     except CellExecutionError as problem:
         failure = f"{problem.ename}: {problem.evalue}"
     except CellTimeoutError:
@@ -176,15 +197,23 @@ def run(notebook: Path, out: Path, *, engine: str | None = None) -> Outcome:
         failure = "the kernel died"
     if interrupted:
         raise KeyboardInterrupt
-    seconds = time.monotonic() - start
-    exporter = HTMLExporter(raw_template=_TEMPLATE % _policy(), embed_images=True)  # type: ignore[no-untyped-call]
-    html, _ = exporter.from_notebook_node(node, resources={"metadata": {"name": notebook.stem}})
+    return failure
+
+
+def _write(node: Any, written: Path, page: Path) -> None:  # noqa: ANN401
+    """Write the notebook and the page of it."""
+    import nbformat
+    from nbconvert.exporters.html import HTMLExporter
+
+    exporter = HTMLExporter(raw_template=_TEMPLATE % _policy())  # type: ignore[no-untyped-call]
+    html, _ = exporter.from_notebook_node(node, resources={"metadata": {"name": written.stem}})
     try:
         nbformat.write(node, written)  # type: ignore[no-untyped-call]
         page.write_text(html, encoding="utf-8")
     except OSError as problem:
-        raise InvalidInput(f"{problem.filename} cannot be written: {problem.strerror}.") from problem
-    return Outcome(written.resolve(), page.resolve(), _answer(node), seconds, failure)
+        raise InvalidInput(
+            f"{problem.filename or page} cannot be written: {problem.strerror or problem}."
+        ) from problem
 
 
 def _on_interrupt(action: Callable[[], None]) -> None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from beatra_nb.core.async_client import AsyncClient
 from beatra_nb.core.client import Client
-from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Timeouts
+from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Timeouts, hide_key
 
 if TYPE_CHECKING:
     from beatra_nb.core.reply import Reply
+    from beatra_nb.display.cards import Traceback
     from beatra_nb.store.view import JournalView
 
 P = ParamSpec("P")
@@ -55,8 +56,9 @@ def connect(
     >>> bn.connect(mode="sandbox")  # doctest: +SKIP
     """
     global _client, _async_client
+    hidden, api_key = hide_key(api_key), None
     client = Client(
-        api_key, base_url=base_url, mode=mode, timeout=timeout, max_attempts=max_attempts, journal=journal
+        hidden, base_url=base_url, mode=mode, timeout=timeout, max_attempts=max_attempts, journal=journal
     )
     with _lock:
         # The old client is left open: a conversation or a stream may still hold it.

@@ -58,6 +58,8 @@ class Assembler:
         try:
             chunk = self._load(data)
         except ValueError:
+            if not data.strip():  # an empty event: some proxies keep connections alive with them
+                return ""
             raise BadChunk(data[:200].decode("utf-8", "replace")) from None
         if not isinstance(chunk, dict):
             return ""

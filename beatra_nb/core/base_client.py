@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from beatra_nb.core import seams
 from beatra_nb.core.errors import BeatraError, ConfigurationError
 from beatra_nb.core.flow import Context
-from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Settings, Timeouts
+from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Settings, Timeouts, hide_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,7 @@ class BaseClient(seams.Showable):
         max_attempts: int = MAX_ATTEMPTS,
         journal: bool = True,
     ) -> None:
+        api_key = hide_key(api_key)  # in every frame that could show it
         self._settings = Settings.resolve(
             api_key,
             base_url=base_url,
@@ -108,11 +109,12 @@ class BaseClient(seams.Showable):
         except BeatraError as error:
             self._keep(getattr(error, "reply", None))
             raise
-        except KeyboardInterrupt as stop:
-            partial = getattr(stop, "reply", None)
+        except KeyboardInterrupt:
             stopped = True
         if stopped:  # outside the except block, so that nothing is chained to it
-            self._keep(partial)
+            # The interrupt may have come between two pieces; the stream has kept what it had all the same.
+            last = self._last
+            partial = last if last is not None and last.idempotency_key == request.key else None
             raise interrupted(partial, request.key)
 
     def _keep(self, reply: Reply | None) -> None:

@@ -8,7 +8,7 @@ from beatra_nb.core import seams
 from beatra_nb.core.base_client import BaseClient, leave
 from beatra_nb.core.flow import Context
 from beatra_nb.core.request import ChatRequest
-from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Timeouts
+from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Timeouts, hide_key
 from beatra_nb.core.transport import Run, Transport
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Client(BaseClient):
         max_attempts: int = MAX_ATTEMPTS,
         journal: bool = True,
     ) -> None:
+        api_key = hide_key(api_key)
         super().__init__(
             api_key,
             base_url=base_url,
@@ -308,7 +309,7 @@ class Client(BaseClient):
         from beatra_nb.core.resources import Growing, stream
         from beatra_nb.core.streams import TextStream
 
-        growing = Growing(request)
+        growing = Growing(request, self._keep)
         transport, context = self._ready()
         return TextStream(Run(transport, stream(context, request, growing)), growing)
 
@@ -321,10 +322,8 @@ class Client(BaseClient):
                     for piece in stream:
                         painter.add(piece)
             except BaseException:
-                self._keep(stream.reply)
                 leave(painter, stream.reply)
                 raise
             reply = stream.reply
-            self._keep(reply)
             painter.finish(reply)
         return reply

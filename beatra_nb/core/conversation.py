@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beatra_nb.core import seams
-from beatra_nb.core.errors import ConnectionFailed, IncompleteStream, InvalidInput, Timeout
+from beatra_nb.core.errors import APIError, ConnectionFailed, IncompleteStream, InvalidInput, Timeout
 from beatra_nb.core.policy import new_key
 from beatra_nb.core.reply import Reply, Usage
 from beatra_nb.core.request import Prompt, encode, messages_of
@@ -97,6 +97,8 @@ class Chat(seams.Showable):
     ) -> None:
         if system is not None and not isinstance(system, str):
             raise InvalidInput(f"system must be text, not {type(system).__name__}.")
+        if "stream" in defaults:
+            raise InvalidInput("stream cannot be a default of a Chat.", hint="Pass stream=True to send().")
         self.system = system
         self.model = model
         self.title = title
@@ -273,7 +275,7 @@ class Chat(seams.Showable):
         self, before: tuple[Turn, ...], prompt: Prompt, stream: bool, options: dict[str, Any], label: str = ""
     ) -> Reply:
         client = self._client or seams.default_client()
-        with self._turn_of(before, prompt, options, label) as turn:
+        with self._turn_of(before, prompt, stream, options, label) as turn:
             turn.reply = client.chat(turn.messages, stream=stream, **turn.options)
         return turn.reply
 
@@ -281,13 +283,13 @@ class Chat(seams.Showable):
         self, before: tuple[Turn, ...], prompt: Prompt, stream: bool, options: dict[str, Any], label: str = ""
     ) -> Reply:
         client = self._async_client or seams.default_async_client()
-        with self._turn_of(before, prompt, options, label) as turn:
+        with self._turn_of(before, prompt, stream, options, label) as turn:
             turn.reply = await client.chat(turn.messages, stream=stream, **turn.options)
         return turn.reply
 
     @contextmanager
     def _turn_of(
-        self, before: tuple[Turn, ...], prompt: Prompt, options: dict[str, Any], label: str
+        self, before: tuple[Turn, ...], prompt: Prompt, stream: bool, options: dict[str, Any], label: str
     ) -> Iterator[_Pending]:
         """Prepare a turn, and record it only if the block sets a whole reply."""
         sent = messages_of(prompt)
@@ -301,7 +303,9 @@ class Chat(seams.Showable):
         try:
             # Fingerprinted with what decides the body; a schema class has no JSON, its repr serves.
             key_of = {name: repr(value) for name, value in merged.items() if name != "idempotency_key"}
-            fingerprint = hashlib.sha256(encode({"messages": messages, **key_of})).hexdigest()
+            fingerprint = hashlib.sha256(
+                encode({"messages": messages, "stream": stream, **key_of})
+            ).hexdigest()
             if merged.get("idempotency_key") is None:
                 again = self._unsettled is not None and self._unsettled[0] == fingerprint
                 merged["idempotency_key"] = self._unsettled[1] if again and self._unsettled else new_key()
@@ -309,8 +313,9 @@ class Chat(seams.Showable):
             self._unsettled = None
             try:
                 yield pending
-            except (Timeout, ConnectionFailed, IncompleteStream):
-                self._unsettled = (fingerprint, merged["idempotency_key"])
+            except BaseException as error:
+                if _end_unknown(error):
+                    self._unsettled = (fingerprint, merged["idempotency_key"])
                 raise
             text = label or (prompt if isinstance(prompt, str) else _words(sent))
             self._turns = (*before, Turn(text, pending.reply, tuple(sent)))
@@ -342,6 +347,15 @@ class _Pending:
     def __init__(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> None:
         self.messages = messages
         self.options = options
+
+
+def _end_unknown(error: BaseException) -> bool:
+    """Whether the service may have finished the call, although its answer did not arrive whole."""
+    if isinstance(error, APIError):
+        return error.code is None  # something in between answered, not the service
+    return not isinstance(error, Exception) or isinstance(
+        error, Timeout | ConnectionFailed | IncompleteStream
+    )
 
 
 def _again(turn: Turn) -> Prompt:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+NOT_TWICE = (
+    "The service may have done the work: call again with idempotency_key={!r}, and it is not paid twice."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -103,10 +107,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Wish: send this call once."""
+    """Wish: send this call once; an answer that is read whole has so many seconds in all."""
 
     call: Call
     timeouts: Timeouts
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,8 @@ def send(context: Context, call: Call) -> Flow[Sent]:
     attempt = 0
     while True:
         attempt += 1
-        outcome = yield Send(call, _within(context.timeouts, deadline - context.now()))
+        left = max(deadline - context.now(), 0.001)
+        outcome = yield Send(call, _within(context.timeouts, left), left)
         if isinstance(outcome, Answer) and 200 <= outcome.status < 300:
             return Sent(outcome, attempt, deadline)
         error, asked_for = _failure(outcome, context)
@@ -192,6 +198,8 @@ def send(context: Context, call: Call) -> Flow[Sent]:
             rand=context.rand(),
         )
         if pause is None:
+            if isinstance(outcome, Failure) and outcome.retryable and call.key is not None:
+                error.hint = f"{error.hint} {NOT_TWICE.format(call.key)}"
             raise error
         yield Pause(pause)
 
@@ -223,9 +231,8 @@ def _failure(outcome: Outcome, context: Context) -> tuple[BeatraError, float | N
     raise TypeError(f"a driver answered Send with {outcome!r}")
 
 
-def _within(timeouts: Timeouts, remaining: float) -> Timeouts:
+def _within(timeouts: Timeouts, left: float) -> Timeouts:
     """Return the time-outs of one attempt, none longer than what is left of the whole."""
-    left = max(remaining, 0.001)
     if left >= timeouts.read and left >= timeouts.connect:
         return timeouts
     return replace(timeouts, connect=min(timeouts.connect, left), read=min(timeouts.read, left))

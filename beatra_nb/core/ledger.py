@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from beatra_nb.core import seams
-from beatra_nb.core.errors import APIError, IncompleteStream
+from beatra_nb.core.errors import APIError, BeatraError, IncompleteStream
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -53,6 +53,10 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, BeatraError) and error.idempotency_key is None:
+            # It was raised over an answer that had arrived: the call is known by its key all the same.
+            error.idempotency_key = self._call.key
+            error.attempts = error.attempts or (self._sent.attempts if self._sent else 0)
         if self._context.journal is not None:
             self._write(error or self._error)
 

@@ -43,6 +43,8 @@ def _lenient_int(value: object) -> int:
 Credits = Annotated[Decimal | None, BeforeValidator(_lenient_decimal)]
 Count = Annotated[int, BeforeValidator(_lenient_int)]
 Text = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) else "")]
+MaybeText = Annotated[str | None, BeforeValidator(lambda value: value if isinstance(value, str) else None)]
+Flag = Annotated[bool, BeforeValidator(lambda value: value is True)]
 Objects = Annotated[
     list[dict[str, Any]],
     BeforeValidator(
@@ -74,7 +76,7 @@ class ChoiceWire(Wire):
 
     index: Count = 0
     message: Annotated[MessageWire, _none_as(MessageWire)] = Field(default_factory=MessageWire)
-    finish_reason: str | None = None
+    finish_reason: MaybeText = None
 
 
 class CompletionWire(Wire):
@@ -83,7 +85,9 @@ class CompletionWire(Wire):
     id: Text = ""
     model: Text = ""
     choices: list[ChoiceWire]
-    usage: UsageWire | None = None
+    usage: Annotated[
+        UsageWire | None, BeforeValidator(lambda value: value if isinstance(value, dict) else None)
+    ] = None
 
 
 class ModelWire(Wire):
@@ -119,9 +123,9 @@ class ErrorWire(Wire):
 
     code: str
     message: Text = ""
-    retryable: bool = False
-    request_id: str | None = None
-    param: str | None = None
+    retryable: Flag = False
+    request_id: MaybeText = None
+    param: MaybeText = None
     details: Annotated[
         dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})
     ] = Field(default_factory=dict)

@@ -88,7 +88,7 @@ class ChatRequest:
                 raise InvalidInput(f"max_tokens must be a whole number of at least 1, not {max_tokens!r}.")
             body["max_tokens"] = max_tokens
         if tools is not None:
-            if isinstance(tools, str | Mapping) or not all(isinstance(tool, Mapping) for tool in tools):
+            if not isinstance(tools, list | tuple) or not all(isinstance(tool, Mapping) for tool in tools):
                 raise InvalidInput("tools must be a list of tool definitions (dicts), as the API takes them.")
             body["tools"] = [dict(tool) for tool in tools]
         if schema is not None:
@@ -97,7 +97,9 @@ class ChatRequest:
             body["response_format"] = response_format(schema)
         body.update({name: value for name, value in options.items() if value is not None})
         encode(body)  # what cannot be sent is refused now, not after a key was used
-        return cls(body, schema, check_key(idempotency_key) if idempotency_key else new_key(), fallback)
+        return cls(
+            body, schema, new_key() if idempotency_key is None else check_key(idempotency_key), fallback
+        )
 
     @property
     def model(self) -> str:
@@ -195,9 +197,17 @@ def _number(name: str, value: float, low: float, high: float) -> float:
 def response_format(schema: Schema) -> dict[str, Any]:
     """Return the ``response_format`` field for a pydantic model or a JSON schema."""
     from pydantic import BaseModel
+    from pydantic.errors import PydanticUserError
 
     if isinstance(schema, type) and issubclass(schema, BaseModel):
-        name, body = schema.__name__, schema.model_json_schema()
+        try:
+            name, body = schema.__name__, schema.model_json_schema()
+        except PydanticUserError as error:
+            problem = error.message
+            raise InvalidInput(
+                f"{schema.__name__} has no JSON schema: {problem}",
+                hint="Use fields of plain types, lists and models.",
+            ) from None
     elif isinstance(schema, Mapping):
         name, body = str(schema.get("title") or "answer"), dict(schema)
     else:

@@ -60,7 +60,9 @@ def stream(context: Context, request: ChatRequest, growing: Growing) -> Flow[Rep
     def once(context: Context, request: ChatRequest) -> Flow[Reply]:
         return _stream_once(context, request, growing)
 
-    return (yield from _with_fallback(context, request, once))
+    reply = yield from _with_fallback(context, request, once)
+    growing.settle(reply)  # once more: only here is it known whether another model answered
+    return reply
 
 
 def _with_fallback(
@@ -104,8 +106,9 @@ class Growing:
         The answer once nothing more will come: whole, or cut short and marked so.
     """
 
-    def __init__(self, request: ChatRequest) -> None:
+    def __init__(self, request: ChatRequest, keep: Callable[[Reply], None] = lambda reply: None) -> None:
         self.request = request
+        self._keep = keep
         self.sent: Sent | None = None
         self.assembler = Assembler()
         self.final: Reply | None = None
@@ -114,6 +117,12 @@ class Growing:
     def begin(self, sent: Sent, request: ChatRequest, elapsed: Callable[[], float]) -> None:
         """Take note of the answer's head."""
         self.sent, self.request, self._elapsed = sent, request, elapsed
+
+    def settle(self, reply: Reply) -> Reply:
+        """Take the answer as it will stay, and pass it on to whoever keeps it."""
+        self.final = reply
+        self._keep(reply)
+        return reply
 
     def reply(self, cut_by: str | None = None) -> Reply:
         """Return the answer: whole once it is, else what has arrived, marked."""
@@ -148,16 +157,16 @@ def _stream_once(context: Context, request: ChatRequest, growing: Growing) -> Fl
         try:
             cause = yield from _read_stream(context, sent, growing.assembler)
         except (KeyboardInterrupt, GeneratorExit) as stop:
-            ledger.reply = growing.final = growing.reply("you stopped it")
+            ledger.reply = partial = growing.settle(growing.reply("you stopped it"))
             if isinstance(stop, Interrupted):
-                stop.reply = growing.final
+                stop.reply = partial
             raise
         except BaseException:  # a cancelled coroutine: the partial answer still goes to the journal
-            ledger.reply = growing.final = growing.reply("it was cancelled")
+            ledger.reply = growing.settle(growing.reply("it was cancelled"))
             raise
         if cause is not None:
             cut_by = cause.message.rstrip(".")
-            ledger.reply = growing.final = partial = growing.reply(cut_by)
+            ledger.reply = partial = growing.settle(growing.reply(cut_by))
             raise IncompleteStream(
                 f"The answer was cut short: {cut_by}.",
                 reply=partial,
@@ -170,9 +179,9 @@ def _stream_once(context: Context, request: ChatRequest, growing: Growing) -> Fl
             ) from (cause if isinstance(cause, APIError) else None)
         reply = growing.reply()
         if request.schema is not None and not reply.tool_calls:
-            ledger.reply = growing.final = reply
+            ledger.reply = growing.settle(reply)
             reply = reply.with_(data=parse_data(reply, request.schema))
-        ledger.reply = growing.final = reply
+        ledger.reply = growing.settle(reply)
     return reply
 
 
@@ -196,9 +205,12 @@ def _read_stream(context: Context, sent: Sent, assembler: Assembler) -> Flow[Bea
             error.request_id = error.request_id or sent.answer.request_id
             return error
         except (BadChunk, EventTooLarge) as error:
+            if piece is None:
+                break  # the end of the stream cut its last event in two
             return ConnectionFailed(f"an event of the stream could not be read ({str(error)[:120]!r})")
         if piece is None:
-            return ConnectionFailed("the connection ended before the service said [DONE]", retryable=True)
+            break
+    return ConnectionFailed("the connection ended before the service said [DONE]", retryable=True)
 
 
 def _reply(sent: Sent, body: dict[str, Any], request: ChatRequest, elapsed: float) -> Reply:

@@ -150,13 +150,14 @@ class Settings:
         ConfigurationError
             For anything that could not work, before a connection is made.
         """
+        api_key = hide_key(api_key)
         wanted = mode or _env("BEATRA_MODE") or "auto"
         if wanted not in ("auto", "live", "sandbox"):
             raise ConfigurationError(
                 f"mode must be 'auto', 'live' or 'sandbox', not {_short(wanted)}.",
                 hint="Pass mode= to bn.connect(), or set BEATRA_MODE.",
             )
-        key = clean_key(api_key if api_key is not None else _env("BEATRA_API_KEY"))
+        key = clean_key(api_key if api_key is not None else hide_key(_env("BEATRA_API_KEY")))
         url = base_url if base_url is not None else _env("BEATRA_BASE_URL")
         if max_attempts is None:
             max_attempts = MAX_ATTEMPTS
@@ -179,38 +180,53 @@ class Settings:
         return cls("live", clean_url(url or BASE_URL), key, Timeouts.of(timeout), max_attempts, journal, told)
 
 
-def clean_key(key: str | Secret | None) -> Secret | None:
-    """Strip what copying leaves around a key; refuse what no header can carry, without echoing it."""
+def hide_key(key: object) -> Secret | None:
+    """Wrap a key unchecked, before anything can fail: then no traceback with locals has it to show."""
     if key is None or isinstance(key, Secret):
         return key
-    if not isinstance(key, str):
-        raise ConfigurationError("api_key must be text.", hint="Pass the key as it stands in the dashboard.")
-    key = key.strip().strip("\"'").strip()
-    if not key:
-        return None
-    if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise ConfigurationError(
-            "The API key holds a space, a line break or a character that no key has (it is not shown here).",
-            hint="Copy the key again; it is one word of plain letters, digits and signs.",
-        )
-    return Secret(key)
+    return Secret(key if isinstance(key, str) else "not text")  # the space in it is refused below
+
+
+def clean_key(key: str | Secret | None) -> Secret | None:
+    """Strip what copying leaves around a key; refuse what no header can carry, without echoing it."""
+    key = _stripped(hide_key(key))
+    if key is None or _is_word(key):
+        return key
+    raise ConfigurationError(
+        "The API key is not text, or holds a space, a line break or a character that no key has "
+        "(it is not shown here).",
+        hint="Copy the key again; it is one word of plain letters, digits and signs.",
+    )
+
+
+# Two functions that hold the bare key and cannot fail, so that the one that can never holds it.
+
+
+def _stripped(key: Secret | None) -> Secret | None:
+    bare = "" if key is None else key.reveal().strip().strip("\"'").strip()
+    return Secret(bare) if bare else None
+
+
+def _is_word(key: Secret) -> bool:
+    return re.fullmatch(r"[\x21-\x7e]+", key.reveal()) is not None
 
 
 def clean_url(url: str) -> str:
     """Check a base URL: https, or http on this machine alone; no credentials, query or fragment."""
-    url = url.strip().rstrip("/")
+    given, url = url, url.strip().rstrip("/") if isinstance(url, str) else ""
+    if any(sign in url for sign in "@?#"):
+        # Asked first: what stands before an @ is not echoed, whatever else is wrong.
+        raise ConfigurationError("base_url must not hold a user, a password, a query or a fragment.")
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url if url.isprintable() and " " not in url else "")
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigurationError(
-            f"base_url must be a full address such as {BASE_URL!r}, not {_short(url)}.",
+            f"base_url must be a full address such as {BASE_URL!r}, not {_short(given)}.",
             hint="Pass base_url= to bn.connect(), or set BEATRA_BASE_URL.",
         )
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigurationError("base_url must not hold a user, a password, a query or a fragment.")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
             "base_url must begin with https: over plain http the key could be read on the way.",
@@ -278,5 +294,6 @@ def _choice(name: str, *allowed: str) -> str:
 
 
 def _short(value: Any) -> str:  # noqa: ANN401
-    text = repr(value)
+    # A key that was passed in the wrong place is not echoed either.
+    text = re.sub(r"sk-[\w-]+", "sk-•••", repr(value))
     return text if len(text) <= 60 else text[:57] + "…"

@@ -101,6 +101,13 @@ class AsyncTextStream(_Stream):
 
 def interrupted(reply: Reply | None, key: str | None) -> Interrupted:
     """Make the interrupt that a user sees: short, and honest about what may have been spent."""
+    if reply is not None and reply.complete:
+        return Interrupted(
+            "You stopped the call just when its answer was whole.",
+            reply=reply,
+            hint="The answer is in bn.last().",
+            idempotency_key=key,
+        )
     if reply is not None and reply.text:
         return Interrupted(
             f"You stopped the answer after {len(reply.text)} characters.",

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SHORTEST_KEY = 8  # characters; a shorter one may stand in any text by chance
+TOO_SLOW = Failure("The answer was not whole in the time there was for the whole call.", timeout=True)
 DRAIN_SECONDS = 1.0  # how long a finished stream may keep its connection before it is dropped
 
 
@@ -87,10 +89,11 @@ def _stays_open(response: httpx.Response, wish: Send) -> bool:
     return wish.call.stream and response.is_success and kind.lower().startswith("text/event-stream")
 
 
-def _answer(response: httpx.Response, *, stays_open: bool = False) -> Answer:
-    body = b"" if stays_open else response.content
+def _answer(response: httpx.Response, body: bytes = b"", *, stays_open: bool = False) -> Answer:
     # httpx looks each name up by a walk over all of them; the raw pairs are read once.
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
+    headers = {
+        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
+    }
     return Answer(response.status_code, headers, body, stays_open)
 
 
@@ -123,11 +126,20 @@ def _failure(error: Exception) -> Failure:
             return Failure(f"The request could not be sent ({type(error).__name__}).", retryable=False)
 
 
+def _scrubbed(response: httpx.Response, body: bytes, key: Secret) -> bytes:
+    """Take the key out of a failure that quotes the request (a proxy's, say): errors are shown and saved."""
+    word = key.reveal().encode()
+    asked_for = response.is_success and "json" in response.headers.get("content-type", "")
+    if asked_for or len(word) < SHORTEST_KEY or word not in body:
+        return body
+    return body.replace(word, b"[the key]")
+
+
 def _configured(factory: type[Any], base_url: str, key: Secret) -> Any:  # noqa: ANN401
     """Make one of httpx's clients; broken proxy or CA settings of the environment become our own error."""
     try:
         return factory(**_options(base_url, key))
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         problem = f"{type(error).__name__}: {error}"
     raise ConfigurationError(
         f"The proxy or certificate settings of the environment cannot be used: {problem}.",
@@ -143,6 +155,7 @@ class Transport:
 
     def __init__(self, base_url: str, key: Secret) -> None:
         self.base_url = base_url
+        self.key = key
         self.http: httpx.Client = _configured(httpx.Client, base_url, key)
 
     def run(self, flow: Flow[T]) -> T:
@@ -211,16 +224,21 @@ class Run(Generic[T]):
 
     def _send(self, wish: Send) -> Answer | Failure:
         transport = self._transport
+        over = time.monotonic() + wish.seconds
         try:
             response = transport.http.send(_request(transport.http, transport.base_url, wish), stream=True)
             if _stays_open(response, wish):
                 self._response, self._pieces = response, response.iter_bytes()
                 return _answer(response, stays_open=True)
             try:
-                response.read()
+                pieces = []
+                for piece in response.iter_bytes():
+                    pieces.append(piece)
+                    if time.monotonic() > over:
+                        return TOO_SLOW
             finally:
                 response.close()
-            return _answer(response)
+            return _answer(response, _scrubbed(response, b"".join(pieces), transport.key))
         except Exception as error:
             return _failure(error)
 
@@ -278,7 +296,7 @@ class AsyncTransport:
 
     def __init__(self, base_url: str, key: Secret) -> None:
         self.base_url = base_url
-        self._key = key
+        self.key = key
         self._http: httpx.AsyncClient = _configured(httpx.AsyncClient, base_url, key)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -288,7 +306,7 @@ class AsyncTransport:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None:
-                self._http = _configured(httpx.AsyncClient, self.base_url, self._key)
+                self._http = _configured(httpx.AsyncClient, self.base_url, self.key)
             self._loop = loop
         return self._http
 
@@ -355,15 +373,18 @@ class AsyncRun(Generic[T]):
     async def _send(self, wish: Send) -> Answer | Failure:
         http = self._transport.http
         try:
-            response = await http.send(_request(http, self._transport.base_url, wish), stream=True)
-            if _stays_open(response, wish):
-                self._response, self._pieces = response, response.aiter_bytes()
-                return _answer(response, stays_open=True)
-            try:
-                await response.aread()
-            finally:
-                await response.aclose()
-            return _answer(response)
+            async with asyncio.timeout(wish.seconds):
+                response = await http.send(_request(http, self._transport.base_url, wish), stream=True)
+                if _stays_open(response, wish):
+                    self._response, self._pieces = response, response.aiter_bytes()
+                    return _answer(response, stays_open=True)
+                try:
+                    body = await response.aread()
+                finally:
+                    await response.aclose()
+                return _answer(response, _scrubbed(response, body, self._transport.key))
+        except TimeoutError:
+            return TOO_SLOW
         except Exception as error:
             return _failure(error)
 

@@ -195,7 +195,11 @@ def _message(view: Message) -> str:
         if view.mine
         else "padding:0 14px"
     )
-    footer = f'<div style="margin:6px 0 0;font-size:.84em">{_html(view.footer)}</div>' if view.footer else ""
+    footer = (
+        f'<div style="margin:6px 0 0;font-size:.84em;opacity:.85">{_html(view.footer)}</div>'
+        if view.footer
+        else ""
+    )
     return (
         f'<div role="group" aria-label="{html_text(view.role)}" style="{frame}">'
         f'<div style="margin:0 0 2px;font-size:.84em;font-weight:600;{_QUIET}">{html_text(view.role)}</div>'
@@ -205,7 +209,9 @@ def _message(view: Message) -> str:
 
 def _card(view: Card) -> str:
     edge = "" if view.tone == "plain" else f";border-left:4px solid rgba({_RGB[view.tone]},.8)"
-    title = f'<div style="padding:8px 16px 0">{_block(view.title)}</div>' if view.title else ""
+    title = (
+        f'<div style="padding:10px 16px 0;font-size:1.05em">{_block(view.title)}</div>' if view.title else ""
+    )
     footer = (
         f'<div style="padding:6px 16px;border-top:{_LINE};background:rgba(128,128,128,.05);font-size:.86em">'
         f"{_html(view.footer)}</div>"
@@ -215,7 +221,7 @@ def _card(view: Card) -> str:
     return (
         f'<div class="bnb-card" role="group" aria-label="{html_text(view.label)}" '
         f'style="margin:2px 0;border:1px solid rgba(128,128,128,.28){edge};border-radius:10px;overflow:hidden">'
-        f'{title}<div style="padding:12px 16px">{_block(view.body)}</div>{footer}</div>'
+        f'{title}<div style="padding:{"6px" if view.title else "12px"} 16px 12px">{_block(view.body)}</div>{footer}</div>'
     )
 
 

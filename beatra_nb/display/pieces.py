@@ -143,18 +143,17 @@ def figure(value: object) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def usage_badges(usage: object) -> list[View]:
-    """Return tokens and credits, where they are known."""
+def usage_badges(usage: object, *, small: bool = False) -> list[View]:
+    """Return tokens and credits, where they are known; the tokens alone when ``small``."""
     if usage is None:
         return []
     out: list[View] = []
-    total = get(usage, "total_tokens", 0)
     asked, answered = get(usage, "prompt_tokens", 0), get(usage, "completion_tokens", 0)
-    if total or asked or answered:
-        split = f" ({figure(asked)} in + {figure(answered)} out)" if asked or answered else ""
-        out.append(Badge("", f"{figure(total or asked + answered)} tokens{split}"))
+    if total := get(usage, "total_tokens", 0) or asked + answered:
+        split = f" ({figure(asked)} in, {figure(answered)} out)" if (asked or answered) and not small else ""
+        out.append(Badge("", f"{figure(total)} {'token' if total == 1 else 'tokens'}{split}"))
     credits = get(usage, "credits")
-    if credits is not None:
+    if credits is not None and not small:
         dollars = get(usage, "credits_usd_reference")
         about = f" (≈ ${figure(dollars)})" if dollars is not None else ""
         out.append(Badge("", f"{figure(credits)} {'credit' if credits == 1 else 'credits'}{about}"))
@@ -166,11 +165,7 @@ def sandbox_badge(obj: object) -> list[View]:
     return [Badge("sandbox", tone="info")] if get(obj, "sandbox", False) is True else []
 
 
-def id_badge(obj: object) -> list[View]:
+def id_badge(obj: object, label: str = "request id") -> list[View]:
     """Return the request id, to be taken along to support."""
     found = words(get(obj, "request_id"))
-    return (
-        [Badge("request id", found if len(found) <= 200 else one_line(found, 200), copy=True)]
-        if found
-        else []
-    )
+    return [Badge(label, found if len(found) <= 200 else one_line(found, 200), copy=True)] if found else []

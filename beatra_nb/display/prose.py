@@ -8,6 +8,7 @@ e-mail only; images are named and linked, never loaded; headings are stepped dow
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,7 @@ class _Walk:
             if token.hidden:
                 self._first = False
                 return ""
-            return f'<p dir="auto" style="margin:{self._above()}">'
+            return f'<p dir="auto" style="margin:{self._above()}{_side(ahead)}">'
         if kind == "heading_open":
             tag, size = _HEADINGS.get(tag, ("h6", "1em"))
             above = self._above("1.1em")
@@ -149,6 +150,15 @@ class _Walk:
         margin = "0" if self._first else f"{space} 0 0"
         self._first = False
         return margin
+
+
+def _side(ahead: list[Token]) -> str:
+    """Set a line of a right-to-left script flush right: front ends fix paragraphs to the left."""
+    text = ahead[0].content[:200] if ahead else ""
+    strong = next(
+        (found for char in text if (found := unicodedata.bidirectional(char)) in ("L", "R", "AL")), "L"
+    )
+    return "" if strong == "L" else ";text-align:right"
 
 
 def fence_html(source: str, language: str, margin: str = "0") -> str:

@@ -189,10 +189,10 @@ def _footer(obj: object, *, small: bool = False) -> list[View]:
         out.append(Badge(f"fallback: {one_line(asked, 80)} was not available", tone="warn"))
     elif asked not in ("", "auto", model):
         out.append(Badge("asked for", one_line(asked, 100)))
-    out += usage_badges(get(obj, "usage"))
+    out += usage_badges(get(obj, "usage"), small=small)
     if time := seconds(get(obj, "elapsed")):
         out.append(Badge("", time))
     attempts = get(obj, "attempts", 1)
     if isinstance(attempts, int) and attempts > 1:
         out.append(Badge("", f"{figure(attempts)} attempts"))
-    return out + id_badge(obj)
+    return out + id_badge(obj, "" if small else "request id")

@@ -250,9 +250,14 @@ class Ledger:
             )
             self._memory.put(key, answer)
 
+    @property
+    def at_work(self) -> list[Recording]:
+        """The answers that are being made."""
+        return [*self._loose, *(recording for _, recording in self._at_work.values())]
+
     def close(self) -> None:
         """Stop everything that is at work."""
-        for recording in [*self._loose, *(recording for _, recording in self._at_work.values())]:
+        for recording in self.at_work:
             recording.stop()
 
 

@@ -5,7 +5,7 @@ import { GrowingMarkdown } from "../../beatra_nb/display/assets/live_markdown.js
 import { elements, emptyRoot, markup } from "./dom.mjs";
 
 const TAGS = new Set(
-  "p h1 h2 h3 h4 h5 h6 ul ol li blockquote pre code em strong del a br hr span table thead tbody tr th td".split(" "),
+  "p h3 h4 h5 h6 ul ol li blockquote pre code em strong del a br hr span table thead tbody tr th td".split(" "),
 );
 
 const EVERYTHING = `# Title
@@ -65,9 +65,9 @@ test("blocks", () => {
     ["Hello", "<p>Hello</p>"],
     ["one\ntwo\n\nthree", "<p>one\ntwo</p><p>three</p>"],
     ["one  \ntwo\\\nthree", "<p>one<br></br>two<br></br>three</p>"],
-    ["# A #\n## B", "<h1>A</h1><h2>B</h2>"],
+    ["# A #\n## B", "<h3>A</h3><h4>B</h4>"],
     ["#no heading", "<p>#no heading</p>"],
-    ["Title\n===\nSub\n---", "<h1>Title</h1><h2>Sub</h2>"],
+    ["Title\n===\nSub\n---", "<h3>Title</h3><h4>Sub</h4>"],
     ["a\n\n---\n\nb", "<p>a</p><hr></hr><p>b</p>"],
     ["- a\n- b", "<ul><li>a</li><li>b</li></ul>"],
     ["- a\n\n- b", "<ul><li><p>a</p></li><li><p>b</p></li></ul>"],
@@ -107,7 +107,7 @@ test("words inside a paragraph", () => {
     ["$a_1*b$ and \\(x_1*y\\) but $5 or *$10*", "$a_1*b$ and \\(x_1*y\\) but $5 or <em>$10</em>"],
     ["[a *b*](https://x.org/y \"t\") c", '<a href="https://x.org/y">a <em>b</em></a> c'],
     ["<https://x.org>", '<a href="https://x.org">https://x.org</a>'],
-    ["![cat](https://x.org/cat.png)", '<a href="https://x.org/cat.png">cat</a>'],
+    ["![cat](https://x.org/cat.png)", '<a href="https://x.org/cat.png">🖼 cat</a>'],
     ["[a] (b) [c](d) [e](/f)", "[a] (b) [c](d) [e](/f)"],
   ];
   for (const [source, expected] of cases) assert.equal(html(source), `<p>${expected}</p>`, source);

@@ -76,8 +76,12 @@ class View {
     this.last = 0;
     this.rest = FRAME;
 
-    this.root = make("div", "bnl", { role: "group", "aria-label": "Answer being written", tabindex: "-1" });
-    this.body = make("div", "bnl-body jp-RenderedHTMLCommon", { "aria-live": "off", "aria-busy": "true" });
+    // The notebook's own class for rendered text: live and finished answers share its fonts and spaces.
+    this.root = make("div", "bnl jp-RenderedHTMLCommon");
+    const label = { role: "group", "aria-label": "Answer being written", "aria-busy": "true", tabindex: "-1" };
+    const card = make("div", "bnl-card", label);
+    const paper = make("div", "bnl-paper");
+    this.body = make("div", "bnl-body", { "aria-live": "off" });
     this.status = make("div", "bnl-status");
     this.words = make("span", "bnl-words");
     if (answer.sandbox) this.status.append(make("span", "bnl-badge", {}, "sandbox"));
@@ -85,10 +89,12 @@ class View {
     if (answer.canStop()) {
       this.button = make("button", "bnl-stop", { type: "button", title: "Stop the answer (Esc)" }, "Stop");
       this.button.addEventListener("click", () => answer.stop());
-      this.root.append(this.button);
+      paper.append(this.button);
     }
-    this.root.append(this.body, this.status);
-    this.root.addEventListener("keydown", (event) => this.key(event));
+    paper.append(this.body);
+    card.append(paper, this.status);
+    this.root.append(card);
+    card.addEventListener("keydown", (event) => this.key(event));
     el.append(this.root);
 
     this.markdown = new GrowingMarkdown(this.body);
@@ -153,7 +159,7 @@ class View {
     else if (!this.button) parts.push(BY_HAND);
     const words = parts.join(" · ");
     if (this.words.textContent !== words) this.words.textContent = words;
-    this.root.classList.toggle("bnl-waiting", answer.deltas === 0);
+    this.body.classList.toggle("bnl-waiting", answer.deltas === 0);
     if (this.button) this.button.disabled = answer.over || answer.stopping === "asked";
   }
 

@@ -81,6 +81,11 @@ function insideFence(lines) {
   return fence !== "";
 }
 
+/** Headings are stepped down: an answer stands inside a page that has its own. @param {number} level */
+function headingTag(level) {
+  return `h${Math.min(level + 2, 6)}`;
+}
+
 /** @param {string} line @param {string} fence */
 function closesFence(line, fence) {
   const mark = line.trim();
@@ -131,7 +136,7 @@ function parseBlock(lines, i, open, depth) {
   const heading = HEADING.exec(line);
   if (heading) {
     const text = line.slice(heading[0].length).trim().replace(/(^|[ \t])#+$/, "");
-    return [branch(`h${heading[1].length}`, inline(text.trim(), open && i === lines.length - 1)), i + 1];
+    return [branch(headingTag(heading[1].length), inline(text.trim(), open && i === lines.length - 1)), i + 1];
   }
   if (RULE.test(line)) return [branch("hr", []), i + 1];
   if (depth < DEEPEST) {
@@ -283,7 +288,7 @@ function parseParagraph(lines, i, open) {
   for (; end < lines.length && lines[end].trim(); end++) {
     const underline = /^ {0,3}(=+|-+)[ \t]*$/.exec(lines[end]);
     if (underline) {
-      tag = underline[1][0] === "=" ? "h1" : "h2";
+      tag = headingTag(underline[1][0] === "=" ? 1 : 2);
       break;
     }
     if (interrupts(lines[end]) || (lines[end].includes("|") && parseTable(lines, end, open))) break;
@@ -414,7 +419,7 @@ function parseLink(text, i, open, depth) {
   let close = start;
   while (close < text.length && text[close] !== "]" && text[close] !== "[") close += text[close] === "\\" ? 2 : 1;
   if (text[close] !== "]" || text[close + 1] !== "(") return [text.slice(i, start), start];
-  const label = text.slice(start, close);
+  const label = (text[i] === "!" ? "🖼 " : "") + text.slice(start, close);
   let end = close + 2;
   const limit = Math.min(text.length, end + LONGEST);
   for (let level = 1; end < limit && level <= DEEPEST && !SPACE.test(text[end]); end++) {

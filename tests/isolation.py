@@ -1,0 +1,53 @@
+"""A home of its own for every test and every notebook, with none of the user's settings. Loaded as a plugin.
+
+The process's environment is cleaned once, before anything is collected, because the kernels of notebooks
+inherit it; and again around every test.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from beatra_nb.core.settings import weights_home
+
+# Weights are large and read-only: every test uses the machine's, found before its home is moved away.
+WEIGHTS = weights_home()
+
+# What the machine needs to find its tools stays; what steers this package, its clients and Jupyter goes.
+STEERING = ("BEATRA_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "JPY_", "XDG_", "SSL_CERT")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Clean the process's environment; kernels inherit it."""
+    home = Path(tempfile.mkdtemp(prefix="beatra-nb-tests-"))
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    for name in list(os.environ):
+        if name.upper().startswith(STEERING):
+            del os.environ[name]
+    os.environ.update(
+        HOME=str(home),
+        BEATRA_HOME=str(home / "beatra"),
+        BEATRA_WEIGHTS=str(WEIGHTS),
+        IPYTHONDIR=str(home / "ipython"),
+        JUPYTER_CONFIG_DIR=str(home / "jupyter"),
+        PYDEVD_DISABLE_FILE_VALIDATION="1",
+    )
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Isolate home and environment; returns the temporary ``BEATRA_HOME``."""
+    for name in list(os.environ):
+        if name.upper().startswith(STEERING):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("BEATRA_HOME", str(home / "beatra"))
+    monkeypatch.setenv("BEATRA_WEIGHTS", str(WEIGHTS))
+    return home / "beatra"
