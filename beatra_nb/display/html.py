@@ -101,11 +101,11 @@ def _code(view: Code) -> str:
     return label + prose.fence_html(visible(view.text), view.language)
 
 
-def _badge(view: Badge) -> str:
+def _badge(view: Badge, wrap: str = f";{_WRAP}") -> str:
     if view.copy:
         name = html_text(view.label)
         label = f'<span style="{_QUIET}">{name}</span> ' if name else ""
-        code = f"padding:.1em .4em;border-radius:4px;background:rgba(128,128,128,.15);font-size:.96em;{_WRAP}"
+        code = f"padding:.1em .4em;border-radius:4px;background:rgba(128,128,128,.15);font-size:.96em{wrap}"
         ident = f'<code class="bnb-id" title="{name or "id"}" style="{code}">{html_text(view.value)}</code>'
         return f"<span>{label}{ident}</span>"
     if view.tone == "plain":
@@ -157,19 +157,20 @@ def _fields(view: Fields) -> str:
 
 
 def _table(view: Table) -> str:
-    cell = "padding:5px 14px 5px 0;border:0;vertical-align:top;text-align:"
-    sides = ["right" if at in view.figures else "left" for at in range(len(view.head))]
-    marks = [' class="bnb-fig"' if at in view.figures else "" for at in range(len(view.head))]
+    base = "padding:5px 14px 5px 0;border:0;vertical-align:top;text-align:"
+    flush = [
+        ("right", ' class="bnb-fig"') if at in view.figures else ("left", "") for at in range(len(view.head))
+    ]
+    rule = "border-bottom:1px solid rgba(128,128,128,.4);font-weight:600;white-space:nowrap"
     head = "".join(
-        f'<th scope="col"{mark} style="{cell}{side};border-bottom:1px solid rgba(128,128,128,.4);font-weight:600;'
-        f'white-space:nowrap">{html_text(name)}</th>'
-        for name, side, mark in zip(view.head, sides, marks, strict=True)
+        f'<th scope="col"{mark} style="{base}{side};{rule}">{html_text(name)}</th>'
+        for name, (side, mark) in zip(view.head, flush, strict=True)
     )
     body = "".join(
         '<tr style="background:transparent">'
         + "".join(
-            f'<td{mark} style="{cell}{side};border-bottom:{_LINE}">{_html(value)}</td>'
-            for value, side, mark in zip(row, sides, marks, strict=False)
+            f'<td dir="auto"{mark} style="{base}{side};border-bottom:{_LINE};{_breaking(value)}">{_cell(value)}</td>'
+            for value, (side, mark) in zip(row, flush, strict=False)
         )
         + "</tr>"
         for row in view.rows
@@ -177,9 +178,27 @@ def _table(view: Table) -> str:
     label = f' aria-label="{html_text(view.label)}"' if view.label else ""
     return (
         f'<div tabindex="0" role="region"{label} style="overflow-x:auto">'
-        f'<table style="margin:0;width:100%;border-collapse:collapse;font-size:.95em"><thead><tr>{head}</tr></thead>'
+        f'<table style="margin:0;width:100%;border-collapse:collapse;font-size:.93em"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _breaking(value: View) -> str:
+    """Keep ids, figures and short words on one line; a table that is too wide scrolls."""
+    short = isinstance(value, Badge) or (isinstance(value, Text) and len(value.text) <= 32)
+    return "white-space:nowrap" if short else "white-space:normal;overflow-wrap:break-word"
+
+
+def _cell(value: View) -> str:
+    if isinstance(value, Badge):
+        return _badge(value, wrap="")
+    if not isinstance(value, Text):
+        return _html(value)
+    style = ";".join(
+        part for part in ("font-weight:600" if value.strong else "", _QUIET if value.quiet else "") if part
+    )
+    text = html_text(value.text)
+    return f'<span style="{style}">{text}</span>' if style else text
 
 
 def _details(view: Details) -> str:
@@ -190,11 +209,8 @@ def _details(view: Details) -> str:
 
 
 def _message(view: Message) -> str:
-    frame = (
-        "padding:8px 14px;border-radius:10px;background:rgba(128,128,128,.1)"
-        if view.mine
-        else "padding:0 14px"
-    )
+    mine = "margin:22px 0 0;padding:8px 14px;border-radius:10px;background:rgba(128,128,128,.1)"
+    frame = mine if view.mine else "padding:0 14px"
     footer = (
         f'<div style="margin:6px 0 0;font-size:.84em;opacity:.85">{_html(view.footer)}</div>'
         if view.footer
@@ -208,6 +224,7 @@ def _message(view: Message) -> str:
 
 
 def _card(view: Card) -> str:
+    above = "6px" if view.title else "12px"
     edge = "" if view.tone == "plain" else f";border-left:4px solid rgba({_RGB[view.tone]},.8)"
     title = (
         f'<div style="padding:10px 16px 0;font-size:1.05em">{_block(view.title)}</div>' if view.title else ""
@@ -221,7 +238,7 @@ def _card(view: Card) -> str:
     return (
         f'<div class="bnb-card" role="group" aria-label="{html_text(view.label)}" '
         f'style="margin:2px 0;border:1px solid rgba(128,128,128,.28){edge};border-radius:10px;overflow:hidden">'
-        f'{title}<div style="padding:{"6px" if view.title else "12px"} 16px 12px">{_block(view.body)}</div>{footer}</div>'
+        f'{title}<div style="padding:{above} 16px 12px">{_block(view.body)}</div>{footer}</div>'
     )
 
 

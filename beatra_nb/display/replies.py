@@ -121,12 +121,17 @@ def _excerpts(turns: Sequence[Any], start: int, stop: int) -> Table:
     rows = tuple(
         (
             Text(f"{at + 1:,}", quiet=True),
-            Text(one_line(get(turns[at], "prompt"), 70)),
-            Text(one_line(get(get(turns[at], "reply"), "text"), 110)),
+            Text(_excerpt(get(turns[at], "prompt"), 70)),
+            Text(_excerpt(get(get(turns[at], "reply"), "text"), 110)),
         )
         for at in range(start, stop)
     )
     return Table(("#", "You", "Answer"), rows, frozenset({0}), "Earlier turns")
+
+
+def _excerpt(text: object, room: int) -> str:
+    """Return the first words, without the commonest marks of markdown: they would only be noise here."""
+    return one_line(text or "", room).replace("**", "").replace("`", "")
 
 
 def _voices(obj: Any, scope: Scope, where: str, *, small: bool = False) -> tuple[View, View]:  # noqa: ANN401

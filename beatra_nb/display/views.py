@@ -155,8 +155,8 @@ def _sandbox(obj: Any, scope: Scope) -> View:  # noqa: ANN401
 
 
 def _journal(obj: Any, scope: Scope) -> View:  # noqa: ANN401
-    columns = [words(name) for name in obj.columns]
     rows = list(obj.rows)
+    columns = [name for name in map(words, obj.columns) if _telling(name, rows)]
     total = get(obj, "total", len(rows))
     shown = rows[: scope.rows]
     cells = tuple(tuple(_cell(name, row) for name in columns) for row in shown)
@@ -177,6 +177,13 @@ def _journal(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     footer += [Badge("", one_line(path, 300))] if (path := get(obj, "path")) else []
     title = Text("Journal", strong=True)
     return Card(Stack(tuple(body)), label="Journal", title=title, footer=Row(tuple(footer)))
+
+
+def _telling(name: str, rows: list[dict[str, Any]]) -> bool:
+    """Whether a column is worth its room: one that is empty, or counts single attempts only, is not."""
+    if name == "attempts":
+        return any((row.get(name) or 0) != 1 for row in rows)
+    return name not in ("credits", "total_tokens") or any(row.get(name) is not None for row in rows)
 
 
 def _cell(name: str, row: dict[str, Any]) -> View:

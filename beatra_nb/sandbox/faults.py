@@ -102,14 +102,20 @@ class Fault:
         """Raise ``ValueError`` where a number, a name or an option is not what it must be."""
         if unknown := set(self.options) - _OPTIONS:
             raise ValueError(f"the option {sorted(unknown)[0]!r} is unknown")
-        for option in ("times", "status", "after"):
-            int(self.options.get(option, 1))
+        for option in ("times", "after"):
+            _count(self.options.get(option, "1"))
+        HTTPStatus(int(self.options.get("status", 200)))
+        retry_after = self.options.get("retry_after", "1")
+        if retry_after.startswith("date"):
+            _seconds(retry_after.partition(":")[2] or "1")
+        elif not (retry_after.isascii() and retry_after.isprintable()):
+            raise ValueError("retry_after must be plain text")
         if self.name in ("html", "empty"):
             HTTPStatus(int(self.argument or 503))
         elif self.name in ("cut", "stall"):
-            int(self.argument or 0)
+            _count(self.argument or "0")
         elif self.name in ("slow", "trickle"):
-            float(self.argument or 0)
+            _seconds(self.argument or "0")
         elif self.name == "midstream":
             if self.argument not in (*CODES, "", "unknown_code"):
                 raise ValueError(f"the code {self.argument!r} is unknown")
@@ -159,6 +165,19 @@ class Fault:
             seconds = float(value.partition(":")[2] or 1)
             value = formatdate(time.time() + seconds + 0.999, usegmt=True)
         return {"retry-after": value}
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{text[:20]!r} is not a count")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 3600:
+        raise ValueError("it is not a time of 0 to 3600 seconds")
+    return seconds
 
 
 class Faults:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.lab import Lab, Notebook, make_notebook, nbformat
 
@@ -244,17 +244,12 @@ def test_notebook_7_shows_and_stops(classic: Lab, page: Page) -> None:
     assert [output["mime"] for output in book.outputs(2)] == ["text/html"]
 
 
-def test_reduced_motion_is_respected(browser: Browser, lab: Lab) -> None:
-    context = browser.new_context(reduced_motion="reduce")
-    page = context.new_page()
-    path = lab.work / "calm.ipynb"
-    nbformat.write(make_notebook([PAINT + "view.add('word ')\ntime.sleep(4)\nview.drop()"]), path)
-    book = Notebook(page, lab, path).open()
+def test_reduced_motion_is_respected(notebook: Open, page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    book = notebook([PAINT + "view.add('word ')\ntime.sleep(4)\nview.drop()"])
     book.run(0, wait=False)
     expect(page.locator(".bnl-body p")).to_be_visible(timeout=10_000)
-    style = "() => getComputedStyle(document.querySelector('.bnl-body p'), '::after')"
-    assert page.evaluate(f"{style}.animationName") == "none"
-    assert page.evaluate(f"{style}.content") == '""'
+    pen = "getComputedStyle(document.querySelector('.bnl-body p'), '::after')"
+    assert page.evaluate(f"() => {pen}.content") == '""'
+    assert page.evaluate(f"() => {pen}.animationName") == "none"
     book.wait_idle()
-    book.shut_down()
-    context.close()
