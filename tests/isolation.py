@@ -19,7 +19,7 @@ from beatra_nb.core.settings import weights_home
 WEIGHTS = weights_home()
 
 # What the machine needs to find its tools stays; what steers this package, its clients and Jupyter goes.
-STEERING = ("BEATRA_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "JPY_", "XDG_", "SSL_CERT")
+STEERING = ("BEATRA_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "JPY_", "XDG_")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from dataclasses import fields
+import secrets
+from dataclasses import fields, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from beatra_nb.core import seams
 from beatra_nb.core.conversation import Chat, Turn
@@ -18,6 +18,8 @@ from beatra_nb.core.reply import Reply, ToolCall, Usage
 if TYPE_CHECKING:
     from beatra_nb.core.async_client import AsyncClient
     from beatra_nb.core.client import Client
+
+_T = TypeVar("_T")
 
 FORMAT = "beatra_nb.chat"
 VERSION = 1
@@ -77,8 +79,10 @@ def load(path: str | os.PathLike[str], *, client: Client | None, async_client: A
             async_client=async_client,
             **document["defaults"],
         )
+        _text(chat.model)
+        _text(chat.title or "")
         chat._turns = tuple(
-            Turn(_text(turn["prompt"]), _reply_from_json(turn["reply"]), tuple(turn["sent"]))
+            Turn(_text(turn["prompt"]), _reply_from_json(turn["reply"]), tuple(map(_message, turn["sent"])))
             for turn in document["turns"]
         )
     except (KeyError, TypeError, AttributeError, InvalidOperation) as error:
@@ -139,15 +143,16 @@ def write(path: str | os.PathLike[str], text: str) -> Path:
     """
     path = Path(path).expanduser()
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+            # Not by tempfile: what is made here has the mode that the user's umask gives every new file.
+            with part.open("x", encoding="utf-8", errors="replace", newline="\n") as file:
                 file.write(text)
-            # mkstemp makes files that only their owner may read; a file that stood there keeps its mode.
-            Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-            os.replace(name, path)
+            if path.exists():
+                part.chmod(path.stat().st_mode & 0o777)
+            os.replace(part, path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise InvalidInput(f"{path} cannot be written: {error.strerror}.") from None
@@ -167,20 +172,44 @@ def _reply_to_json(reply: Reply) -> dict[str, Any]:
 
 
 def _reply_from_json(saved: dict[str, Any]) -> Reply:
-    known = {item.name for item in fields(Reply)}
+    known = {item.name for item in fields(Reply)} - {"data"}
     values = {name: value for name, value in saved.items() if name in known}
-    values["text"] = _text(values["text"])
-    values["tool_calls"] = tuple(ToolCall(**call) for call in values.get("tool_calls", ()))
-    values["choices"] = tuple(values.get("choices", ()))
-    if values.get("usage") is not None:
-        usage = dict(values["usage"])
-        for name in ("credits", "credits_usd_reference"):
-            usage[name] = None if usage.get(name) is None else Decimal(usage[name])
-        values["usage"] = Usage(**usage)
-    return Reply(**values)
+    calls, usage = values.pop("tool_calls", []), values.pop("usage", None)
+    values["choices"] = tuple(_text(text) for text in values.get("choices", ()))
+    reply = _same_types(Reply(**values), Reply(""))
+    return reply.with_(
+        tool_calls=tuple(_same_types(ToolCall(**call), ToolCall("", "", "")) for call in calls),
+        usage=None if usage is None else _usage_from_json(dict(usage)),
+    )
+
+
+def _usage_from_json(saved: dict[str, Any]) -> Usage:
+    money = {}
+    for name in ("credits", "credits_usd_reference"):
+        amount = saved.pop(name, None)
+        money[name] = None if amount is None else Decimal(_text(amount))
+        if amount is not None and not money[name].is_finite():  # type: ignore[union-attr]
+            raise TypeError("an amount was expected")
+    return replace(_same_types(Usage(**saved), Usage()), **money)  # type: ignore[arg-type]
+
+
+def _same_types(made: _T, model: _T) -> _T:
+    """Return a data class whose fields are checked against another's: a hand may have been at the file."""
+    for item in fields(made):  # type: ignore[arg-type]
+        value, like = getattr(made, item.name), getattr(model, item.name)
+        fits = (str, type(None)) if like is None else (int, float) if type(like) is float else type(like)
+        if not isinstance(value, fits):
+            raise TypeError(f"{item.name} is no {type(like).__name__}")
+    return made
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("a text was expected")
+    return value
+
+
+def _message(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("a message was expected")
     return value

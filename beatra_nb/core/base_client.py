@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from beatra_nb.core.reply import Reply
     from beatra_nb.core.request import ChatRequest
     from beatra_nb.display.live import Painter
+    from beatra_nb.store.journal import Journal
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class BaseClient(seams.Showable):
         )
         self._lock = threading.Lock()
         self._closed = False
+        self._book: Journal | None = None
         self._last: Reply | None = None
         self.last_at = 0.0  # when the last answer came, by the monotonic clock
 
@@ -95,8 +97,13 @@ class BaseClient(seams.Showable):
             base_url=base_url,
             timeouts=settings.timeouts,
             max_attempts=settings.max_attempts,
-            journal=seams.journal() if settings.journal else None,
+            journal=self._journal(),
         )
+
+    def _journal(self) -> Journal | None:
+        if self._book is None and self._settings.journal:
+            self._book = seams.journal()  # looked up once: finding the user's folder takes longer than a row
+        return self._book
 
     @contextlib.contextmanager
     def _remember(self, request: ChatRequest) -> Iterator[None]:

@@ -126,12 +126,12 @@ class _Look:
         self._views: dict[Scope, View] = {}
 
     def within(self, render: Callable[[View], str], *, whole: bool = False) -> str:
-        """Render within the size bound: at length, else in brief, else the start of the text."""
+        """Render within the size bound: ever more briefly, in the end the start of the text alone."""
         from beatra_nb.display import pieces, plain
         from beatra_nb.display.clean import safe_repr
         from beatra_nb.display.view import Stack, Text
 
-        for scope in (pieces.WHOLE,) if whole else (pieces.NORMAL, pieces.BRIEF):
+        for scope in (pieces.WHOLE,) if whole else (pieces.NORMAL, pieces.LESS, pieces.BRIEF):
             try:
                 text = render(self._at(scope))
             except Exception:  # noqa: S112 - the next, simpler way is tried

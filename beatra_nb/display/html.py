@@ -153,7 +153,7 @@ def _fields(view: Fields) -> str:
         f'<td style="padding:2px 0;{side};overflow-wrap:anywhere">{_block(value)}</td></tr>'
         for name, value in view.rows
     )
-    return f'<table style="margin:0;border-collapse:collapse;font-size:1em"><tbody>{rows}</tbody></table>'
+    return f'<table style="margin:0;border-collapse:collapse;table-layout:auto;font-size:1em"><tbody>{rows}</tbody></table>'
 
 
 def _table(view: Table) -> str:
@@ -178,7 +178,7 @@ def _table(view: Table) -> str:
     label = f' aria-label="{html_text(view.label)}"' if view.label else ""
     return (
         f'<div tabindex="0" role="region"{label} style="overflow-x:auto">'
-        f'<table style="margin:0;width:100%;border-collapse:collapse;font-size:.93em"><thead><tr>{head}</tr></thead>'
+        f'<table style="margin:0;width:100%;border-collapse:collapse;table-layout:auto;font-size:.93em"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

@@ -14,6 +14,7 @@ A painter never breaks the call it shows: one that fails says so once and leaves
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import sys
 import threading
@@ -27,9 +28,9 @@ from beatra_nb.display.watching import Surface, ipython_shell, look_around, surf
 if TYPE_CHECKING:
     from beatra_nb.core.reply import Reply
 
-# Ten times a second looks alive, and the page smooths the rest. A message costs ~640 bytes whatever it holds, so
-# this bounds what a live answer costs: at 120 tokens a second about ten times its text.
-INTERVAL = 0.1
+# Seconds between two messages to a page, which lets the text out evenly in between. A message costs ~640 bytes
+# whatever it holds, so this bounds what a live answer costs: at 120 tokens a second about eight times its text.
+INTERVAL = 0.125
 
 
 class Painter(Protocol):
@@ -80,7 +81,9 @@ class _Careful:
 
     def __init__(self, where: Surface, *, sandbox: bool) -> None:
         self._cell = _cell()
-        self._inner: Painter = _Once()
+        # A terminal whose pipe is broken has no second way; a page has.
+        self._plan_b: Painter = _Nowhere() if where == "terminal" else _Once()
+        self._inner: Painter = self._plan_b
         try:
             if where == "page":
                 self._inner = _Page(sandbox=sandbox)
@@ -100,8 +103,11 @@ class _Careful:
             self._inner.finish(reply)
         except Exception as error:
             self._give_up(error)
-            self._last_resort(reply)
-        else:
+            try:
+                self._inner.finish(reply)
+            except Exception:
+                return  # not remembered as shown: as the value of its cell it may still be
+        if not isinstance(self._inner, _Nowhere):
             _remember(reply, self._cell)
 
     def drop(self) -> None:
@@ -110,25 +116,16 @@ class _Careful:
         except Exception as error:
             self._give_up(error)
 
-    def _last_resort(self, reply: Reply) -> None:
-        try:
-            self._inner.finish(reply)
-        except Exception:
-            # The reply still goes back to the caller: it is not remembered as shown, so the cell shows it.
-            return
-        _remember(reply, self._cell)
-
     def _give_up(self, error: Exception) -> None:
         from beatra_nb import display
 
-        failed, self._inner = self._inner, _Once()
-        _quietly(failed.drop)
-        _quietly(
-            lambda: display.say_once(
-                "live-display",
-                f"The live display stopped working ({type(error).__name__}); answers are shown once they are "
-                "whole. Set BEATRA_DISPLAY=static to leave it out.",
-            )
+        failed, self._inner = self._inner, self._plan_b
+        with contextlib.suppress(Exception):
+            failed.drop()
+        display.say_once(
+            "live-display",
+            f"The live display stopped working ({type(error).__name__}), so answers are shown once they are "
+            "there. BEATRA_DISPLAY=static leaves it out.",
         )
 
 
@@ -318,7 +315,7 @@ _painted: tuple[object, object] | None = None
 
 
 def _remember(reply: Reply, cell: object) -> None:
-    global _painted  # noqa: PLW0603 - there is one screen
+    global _painted
     _painted = (reply, cell)
 
 
@@ -349,10 +346,3 @@ def _bundle(reply: Reply) -> dict[str, Any]:
     from beatra_nb import display
 
     return display.bundle(reply)
-
-
-def _quietly(action: Callable[[], object]) -> None:
-    try:
-        action()
-    except Exception:
-        return

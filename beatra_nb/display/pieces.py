@@ -33,7 +33,8 @@ class Scope:
     rows: int
 
 
-NORMAL = Scope(room=100_000, recent=10, listed=100, rows=200)
+NORMAL = Scope(room=60_000, recent=10, listed=100, rows=200)
+LESS = Scope(room=16_000, recent=5, listed=40, rows=100)
 BRIEF = Scope(room=2_000, recent=3, listed=20, rows=40)
 WHOLE = Scope(room=10**9, recent=10**9, listed=0, rows=10**9)
 

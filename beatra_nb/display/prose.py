@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 LONGEST = 200_000  # characters; a longer text is shown unformatted
 _DEEPEST = 60  # levels of lists and quotes; beyond, the parser would leave text out
+# Where a text has more of these it is shown as it stands: the parser's time grows with the square of brackets that
+# stay open, and short rows of a wide table are filled up with cells.
+_MOST = {"[": 4_000, "|": 8_000}
 
 FENCE = (
     "padding:10px 14px;border:1px solid rgba(128,128,128,.2);border-radius:8px;background:rgba(128,128,128,.08);"
@@ -40,7 +43,7 @@ TASK = re.compile(r"\[([ xX])\][ \t]+")
 @lru_cache(maxsize=32)
 def parse(text: str) -> list[Token] | None:
     """Return the markdown's tokens (not to be changed), or None where it is better shown as it stands."""
-    if len(text) > LONGEST:
+    if len(text) > LONGEST or any(text.count(sign) > most for sign, most in _MOST.items()):
         return None
     try:
         tokens = _parser().parse(visible(text))
@@ -124,7 +127,7 @@ class _Walk:
         if tag == "table":
             return (
                 f'<div tabindex="0" style="margin:{above};overflow-x:auto">'
-                '<table style="margin:0;border-collapse:collapse;font-size:.95em">'
+                '<table style="margin:0;border-collapse:collapse;table-layout:auto;font-size:.95em">'
             )
         if tag in ("th", "td"):
             side = str(token.attrGet("style") or "").removeprefix("text-align:") or "left"

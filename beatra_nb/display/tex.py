@@ -81,15 +81,9 @@ def _block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> b
         close, skip = f"\\end{{{match[1]}}}", match.end()
     else:
         return False
-    line, text, size = start_line, first[skip:], 0
-    while not text.rstrip().endswith(close):
-        line += 1
-        size += len(text)
-        if line >= end_line or state.sCount[line] < state.blkIndent or size > _LONGEST:
-            return False
-        text = _line(state, line)
-        if not text.strip():
-            return False
+    line = _closing_line(state, start_line, end_line, first[skip:], close)
+    if line < 0:
+        return False
     source = state.getLines(start_line, line + 1, state.sCount[start_line], False).strip()
     if len(source) <= skip + len(close):
         return False
@@ -100,6 +94,24 @@ def _block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> b
         token.map = [start_line, line + 1]
         state.line = line + 1
     return True
+
+
+def _closing_line(state: StateBlock, start: int, stop: int, text: str, close: str) -> int:
+    # Lines that were once searched in vain are not searched again: many openings would cost their square.
+    searched: dict[str, int] = state.env.setdefault("tex", {})
+    line, size = start, 0
+    while not text.rstrip().endswith(close):
+        line += 1
+        size += len(text)
+        if line < searched.get(close, 0) or line >= stop or size > _LONGEST:
+            break
+        text = _line(state, line)
+        if state.sCount[line] < state.blkIndent or not text.strip():
+            break
+    else:
+        return line
+    searched[close] = max(line, searched.get(close, 0))
+    return -1
 
 
 def _line(state: StateBlock, line: int) -> str:

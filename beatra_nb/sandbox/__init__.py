@@ -138,6 +138,7 @@ class Sandbox(Showable):
         if self._pid == os.getpid():
             self._server.stop()
             self._server.engines.close()
+            atexit.unregister(self.stop)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -208,7 +209,9 @@ def start(
         engines.close()
         raise
     engines.warm()
-    return Sandbox(server, key)
+    box = Sandbox(server, key)
+    atexit.register(box.stop)
+    return box
 
 
 def serve(
@@ -279,7 +282,6 @@ def shared() -> Sandbox:
     with _lock:
         if _shared is None or not _shared.running:
             _shared = start()
-            atexit.register(_shared.stop)
         return _shared
 
 

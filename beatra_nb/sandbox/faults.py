@@ -38,7 +38,6 @@ import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http import HTTPStatus
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -104,14 +103,14 @@ class Fault:
             raise ValueError(f"the option {sorted(unknown)[0]!r} is unknown")
         for option in ("times", "after"):
             _count(self.options.get(option, "1"))
-        HTTPStatus(int(self.options.get("status", 200)))
+        _status(self.options.get("status", "200"))
         retry_after = self.options.get("retry_after", "1")
         if retry_after.startswith("date"):
             _seconds(retry_after.partition(":")[2] or "1")
         elif not (retry_after.isascii() and retry_after.isprintable()):
             raise ValueError("retry_after must be plain text")
         if self.name in ("html", "empty"):
-            HTTPStatus(int(self.argument or 503))
+            _status(self.argument or "503")
         elif self.name in ("cut", "stall"):
             _count(self.argument or "0")
         elif self.name in ("slow", "trickle"):
@@ -123,7 +122,7 @@ class Fault:
             if self.argument not in ("before", "headers", "after", ""):
                 raise ValueError("reset comes before, headers or after")
         elif self.name.isdecimal():
-            HTTPStatus(int(self.name))
+            _status(self.name)
         elif self.name not in ("bad_json", "short_body", "unknown_code", "conflict", *CODES):
             raise ValueError("its name is unknown")
 
@@ -170,6 +169,12 @@ class Fault:
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise ValueError(f"{text[:20]!r} is not a count")
+    return int(text)
+
+
+def _status(text: str) -> int:
+    if not (text.isdecimal() and 200 <= int(text) <= 599):
+        raise ValueError(f"{text[:20]!r} is not an answer's status")
     return int(text)
 
 

@@ -58,6 +58,13 @@ class _Answer:
         return any(name == b"content-type" and b"event-stream" in value for name, value in self.headers)
 
 
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unheard Of"
+
+
 class _Strike:
     """One fault striking one request."""
 
@@ -92,8 +99,8 @@ class _Strike:
         await answer(self.scope, self.receive, self.send)
 
     async def html(self) -> None:
-        status = HTTPStatus(int(self.fault.argument or 503))
-        title = f"{status.value} {status.phrase}"
+        status = int(self.fault.argument or 503)
+        title = f"{status} {_phrase(status)}"
         page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1><hr>proxy</body></html>\n"
         await self.drained()
         await self.deliver(_Answer(status, [(b"content-type", b"text/html")], page.encode()))
@@ -206,18 +213,17 @@ class _Strike:
         headers = [item for item in answer.headers if item[0] != b"content-length"]
         if not answer.streamed:
             headers.append((b"content-length", str(len(answer.body)).encode()))
-        await self.send({"type": "http.response.start", "status": int(answer.status), "headers": headers})
+        await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": answer.body, "more_body": more})
 
     def head(self, answer: _Answer, *, length: bool = False) -> bytes:
         """The header block as bytes, for answers that go round the HTTP library."""
-        status = HTTPStatus(answer.status)
-        self.exchange.status = status.value
+        self.exchange.status = answer.status
         headers = [item for item in answer.headers if item[0] != b"content-length"]
         headers += [*stamps(self.exchange), (b"connection", b"close")]
         if length or not answer.streamed:
             headers.append((b"content-length", str(len(answer.body)).encode()))
-        lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
+        lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}".encode()]
         lines += [name + b": " + value for name, value in headers]
         return b"\r\n".join(lines) + b"\r\n\r\n"
 

@@ -314,11 +314,12 @@ class Journal:
 def _where(text: str | None) -> tuple[str, tuple[object, ...]]:
     if not text:
         return "", ()
-    text = text[:LONGEST_SEARCH]
+    # Lone surrogates are written as escapes, so they are looked for as such.
+    text = text[:LONGEST_SEARCH].encode("utf-8", "backslashreplace").decode("utf-8")
     # The wildcards of LIKE are ordinary letters in ids and codes.
     for letter in "\\%_":
         text = text.replace(letter, "\\" + letter)
-    pattern = f"%{text}%".encode("utf-8", "backslashreplace").decode("utf-8")
+    pattern = f"%{text}%"
     return " WHERE " + " OR ".join(f"{name} LIKE ?1 ESCAPE '\\'" for name in SEARCHED), (pattern,)
 
 

@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 from nbformat import NotebookNode
 
-pytest.importorskip("playwright.sync_api", reason="pip install playwright (the 'test' extra) for the browser tests")
+pytest.importorskip(
+    "playwright.sync_api", reason="pip install playwright (the 'test' extra) for the browser tests"
+)
 
 import nbformat
 from playwright.sync_api import Browser, Page, Request, sync_playwright

@@ -25,9 +25,24 @@ from playwright.sync_api import Locator, Page
 
 KERNEL = "beatra"
 READY = 60.0  # seconds that a loaded machine may take to start a server or a kernel
-STEERING = ("BEATRA_", "JUPYTER_", "JPY_", "IPYTHON", "XDG_", "OPENAI_", "PYTEST", "COV_", "VSCODE_", "COLAB_")
+STEERING = (
+    "BEATRA_",
+    "JUPYTER_",
+    "JPY_",
+    "IPYTHON",
+    "XDG_",
+    "OPENAI_",
+    "PYTEST",
+    "COV_",
+    "VSCODE_",
+    "COLAB_",
+)
 SETTINGS = {
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
+    "apputils-extension/notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
     "docmanager-extension/plugin": {"autosave": False},
 }
 
@@ -59,9 +74,19 @@ class Lab:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home / "server.log"
         exposed = "LabApp" if app == "lab" else "JupyterNotebookApp"
-        command = [sys.executable, "-m", "jupyterlab" if app == "lab" else "notebook", "--no-browser", "--allow-root"]
+        command = [
+            sys.executable,
+            "-m",
+            "jupyterlab" if app == "lab" else "notebook",
+            "--no-browser",
+            "--allow-root",
+        ]
         command += ["--ip=127.0.0.1", f"--port={self.port}", "--ServerApp.port_retries=0"]
-        command += ["--IdentityProvider.token=", "--ServerApp.password=", f"--{exposed}.expose_app_in_browser=True"]
+        command += [
+            "--IdentityProvider.token=",
+            "--ServerApp.password=",
+            f"--{exposed}.expose_app_in_browser=True",
+        ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=self.work, env=env, stdout=log, stderr=log)
         self._wait_until_ready()
@@ -162,7 +187,8 @@ class Notebook:
             """cell => [...cell.querySelectorAll('.jp-OutputArea-child')].map(child => {
                 const output = child.querySelector('.jp-OutputArea-output');
                 return {mime: output?.dataset.mimeType ?? '', text: output?.innerText ?? '',
-                        html: output?.innerHTML ?? '', prompt: child.querySelector('.jp-OutputPrompt')?.innerText ?? ''};
+                        html: output?.innerHTML ?? '',
+                        prompt: child.querySelector('.jp-OutputPrompt')?.innerText ?? ''};
             })"""
         )
 
@@ -212,6 +238,7 @@ class Notebook:
                 await widget.sessionContext.ready;
             }"""
         )
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
         self.wait_idle()
 
 
@@ -220,7 +247,9 @@ def make_notebook(cells: Sequence[str | NotebookNode]) -> NotebookNode:
     made = [nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
     # Without a kernelspec the page opens a dialog and waits for a person.
     spec = {"name": KERNEL, "display_name": "Python (beatra tests)", "language": "python"}
-    return nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": spec, "language_info": {"name": "python"}})
+    return nbformat.v4.new_notebook(
+        cells=made, metadata={"kernelspec": spec, "language_info": {"name": "python"}}
+    )
 
 
 def file_name(test: str, number: int) -> str:

@@ -66,7 +66,8 @@ def contrast(page: Page, selector: str) -> float:
                 if (a === 1) break;
             }
             for (const [r, g, b, a] of layers) back = [r, g, b].map((v, i) => v * a + back[i] * (1 - a));
-            const ink = parse(getComputedStyle(node).color).slice(0, 3).map((v, i) => v * opacity + back[i] * (1 - opacity));
+            const [r, g, b] = parse(getComputedStyle(node).color);
+            const ink = [r, g, b].map((v, i) => v * opacity + back[i] * (1 - opacity));
             const [high, low] = [light(ink), light(back)].sort((a, b) => b - a);
             return (high + 0.05) / (low + 0.05);
         }""",
@@ -75,7 +76,7 @@ def contrast(page: Page, selector: str) -> float:
 
 
 def test_an_answer_grows_and_what_was_stopped_stays_marked(notebook: Open, page: Page, shots: Path) -> None:
-    book = notebook([SETUP, LONG, "reply = _; reply"])
+    book = notebook([SETUP, LONG])
     book.run(0)
     book.run(1, wait=False)
     seen = lengths_seen(book, 1, 5)
@@ -135,7 +136,9 @@ def test_escape_stops_too_and_a_stop_that_fails_says_what_to_do(notebook: Open, 
 
 def test_the_finished_answer_is_static_and_shown_once(notebook: Open, page: Page) -> None:
     explicit = "from IPython.display import display\nsecond = " + SHORT + "\ndisplay(second)\nsecond"
-    both = "import asyncio\nawait asyncio.gather(" + ", ".join([SHORT.replace("bn.chat", "bn.achat")] * 2) + ");"
+    both = (
+        "import asyncio\nawait asyncio.gather(" + ", ".join([SHORT.replace("bn.chat", "bn.achat")] * 2) + ");"
+    )
     book = notebook([SETUP, "first = " + SHORT + "\nfirst", "first", explicit, both])
     book.run_all()
     expect(page.locator(".bnl")).to_have_count(0)
@@ -180,7 +183,9 @@ view = live.painter(sandbox=True)
 
 
 def test_the_last_words_before_a_pause_are_shown(notebook: Open, page: Page) -> None:
-    book = notebook([PAINT + "for word in 'one two three four'.split(): view.add(word + ' ')\ntime.sleep(5)\nview.drop()"])
+    book = notebook(
+        [PAINT + "for word in 'one two three four'.split(): view.add(word + ' ')\ntime.sleep(5)\nview.drop()"]
+    )
     book.run(0, wait=False)
     expect(page.locator(".bnl-body")).to_have_text("one two three four ", timeout=10_000)
     book.wait_idle()
@@ -194,18 +199,24 @@ HOSTILE = [
     "![x](https://evil.example/y.png)",
     "[click](javascript:window.hacked=1)",
     "<svg onload='window.hacked=1'></svg>",
-    "<https://x.example/\"onmouseover=window.hacked=1>",
+    '<https://x.example/"onmouseover=window.hacked=1>',
     "| <b onclick='window.hacked=1'>a</b> |\n|---|\n| <iframe src=https://evil.example> |",
 ]
 
 
 def test_hostile_text_stays_text_while_it_grows(notebook: Open, page: Page) -> None:
-    book = notebook([PAINT + f"for text in {HOSTILE!r}: view.add(text + '\\n\\n')\ntime.sleep(4)\nview.drop()"])
+    book = notebook(
+        [PAINT + f"for text in {HOSTILE!r}: view.add(text + '\\n\\n')\ntime.sleep(4)\nview.drop()"]
+    )
     book.run(0, wait=False)
     expect(page.locator(".bnl-body")).to_contain_text("iframe", timeout=10_000)
-    page.wait_for_timeout(300)  # time for something to run or to be loaded; `page` fails on anything from outside
+    page.wait_for_timeout(
+        300
+    )  # time for something to run or to be loaded; `page` fails on anything from outside
     assert page.locator(".bnl-body").locator("script, img, svg, iframe, b").count() == 0
-    assert page.evaluate("() => [...document.querySelectorAll('.bnl-body a')].every(a => /^https?:/.test(a.href))")
+    assert page.evaluate(
+        "() => [...document.querySelectorAll('.bnl-body a')].every(a => /^https?:/.test(a.href))"
+    )
     assert page.evaluate("() => window.hacked") is None
     expect(page.locator(".bnl-body")).to_contain_text("<script>window.hacked=1</script>")
     book.wait_idle()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -36,7 +36,7 @@ def client(wire: Wire) -> Iterator[bn.Client]:
 
 
 @pytest.fixture
-async def async_client(wire: Wire) -> bn.AsyncClient:
+async def async_client(wire: Wire) -> AsyncIterator[bn.AsyncClient]:
     """An async client of it."""
     async with bn.AsyncClient(KEY, base_url=wire.base_url, timeout=QUICK) as client:
         yield client
@@ -57,7 +57,7 @@ def talk(box: Sandbox) -> Iterator[bn.Client]:
 
 
 @pytest.fixture
-async def atalk(box: Sandbox) -> bn.AsyncClient:
+async def atalk(box: Sandbox) -> AsyncIterator[bn.AsyncClient]:
     """An async client of the sandbox."""
     async with bn.AsyncClient(box.api_key, base_url=box.base_url, timeout=QUICK) as client:
         yield client

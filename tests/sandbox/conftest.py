@@ -16,7 +16,9 @@ HI = {"model": "auto", "messages": [{"role": "user", "content": "Say hi in five 
 
 def client_of(box: Sandbox, **more: Any) -> httpx.Client:
     headers = {"Authorization": f"Bearer {box.api_key}", **more.pop("headers", {})}
-    return httpx.Client(base_url=box.base_url, headers=headers, timeout=20, trust_env=False, verify=False, **more)
+    return httpx.Client(
+        base_url=box.base_url, headers=headers, timeout=20, trust_env=False, verify=False, **more
+    )
 
 
 def chat(http: httpx.Client, prompt: str = "Say hi in five words.", **fields: Any) -> httpx.Response:

@@ -43,7 +43,20 @@ def test_every_kind_of_answer_is_stamped(http: httpx.Client, box: Sandbox) -> No
         http.get("/models", headers={"Authorization": "Bearer no"}),
         http.get("/models", headers={"Host": "evil.example"}),
     ]
-    assert [answer.status_code for answer in answers] == [200, 200, 404, 404, 405, 405, 200, 200, 422, 400, 401, 403]
+    assert [answer.status_code for answer in answers] == [
+        200,
+        200,
+        404,
+        404,
+        405,
+        405,
+        200,
+        200,
+        422,
+        400,
+        401,
+        403,
+    ]
     ids = [answer.headers["x-request-id"] for answer in answers]
     assert all(re.fullmatch(r"req_01[0-9A-HJKMNP-TV-Z]{24}", each) for each in ids)
     assert len(set(ids)) == len(ids)
@@ -73,8 +86,17 @@ def test_no_key_and_bad_keys(box: Sandbox) -> None:
         missing = http.post("/chat/completions", json=HI)
         assert (missing.status_code, missing.json()["error"]["code"]) == (401, "unauthorized")
         near = box.api_key[:-1] + ("a" if box.api_key[-1] != "a" else "b")
-        for header in (f"Bearer {near}", "Bearer", "Bearer x y", f"Basic {box.api_key}", box.api_key, "Bearer \xff"):
-            bad = http.post("/chat/completions", json=HI, headers={b"Authorization": header.encode("latin-1")})
+        for header in (
+            f"Bearer {near}",
+            "Bearer",
+            "Bearer x y",
+            f"Basic {box.api_key}",
+            box.api_key,
+            "Bearer \xff",
+        ):
+            bad = http.post(
+                "/chat/completions", json=HI, headers={b"Authorization": header.encode("latin-1")}
+            )
             assert bad.status_code == 401
             assert bad.json() == BAD_KEY
         good = http.post("/chat/completions", json=HI, headers={"Authorization": f"bearer {box.api_key}"})
@@ -86,7 +108,9 @@ def test_keys_are_random_and_look_like_the_services(box: Sandbox, faulty: Sandbo
     assert box.api_key != faulty.api_key
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "localhost:1", "127.0.0.1.evil.example:{port}", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1", "localhost:1", "127.0.0.1.evil.example:{port}", ""]
+)
 def test_a_host_that_is_not_this_server_is_refused(http: httpx.Client, box: Sandbox, host: str) -> None:
     port = httpx.URL(box.base_url).port
     answer = http.get("/models", headers={"Host": host.format(port=port)})
@@ -141,7 +165,9 @@ def test_capabilities_tell_what_the_sandbox_does_not_serve(http: httpx.Client) -
         assert by_id[name]["status"] == "Planned"
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/music/text-to-music"), ("POST", "/uploads"), ("GET", "/tasks/t1")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/music/text-to-music"), ("POST", "/uploads"), ("GET", "/tasks/t1")]
+)
 def test_what_is_not_served_says_so(http: httpx.Client, method: str, path: str) -> None:
     answer = http.request(method, path)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_capability")

@@ -32,7 +32,9 @@ def wire(shared_faulty: Sandbox) -> Iterator[httpx.Client]:
         yield http
 
 
-def strike(http: httpx.Client, fault: str, *, stream: bool = False, key: str | None = None, **more: Any) -> httpx.Response:
+def strike(
+    http: httpx.Client, fault: str, *, stream: bool = False, key: str | None = None, **more: Any
+) -> httpx.Response:
     headers = {"X-Sandbox-Fault": fault} | ({"Idempotency-Key": key} if key else {})
     return http.post("/chat/completions", json={**HI, "stream": stream}, headers=headers, **more)
 
@@ -42,7 +44,11 @@ def strike(http: httpx.Client, fault: str, *, stream: bool = False, key: str | N
 def test_every_code_has_its_status_and_flag(wire: httpx.Client, code: str, stream: bool) -> None:
     answer = strike(wire, code, stream=stream)
     error = answer.json()["error"]
-    assert (error["code"], answer.status_code, error["retryable"]) == (code, CODES[code].status, CODES[code].retryable)
+    assert (error["code"], answer.status_code, error["retryable"]) == (
+        code,
+        CODES[code].status,
+        CODES[code].retryable,
+    )
     assert answer.headers["x-request-id"].startswith("req_")
     assert answer.headers["x-beatra-sandbox"] == "scripted"
 
@@ -64,7 +70,9 @@ def test_every_code_has_its_status_and_flag(wire: httpx.Client, code: str, strea
         ("rate_limited;retryable=false;status=403", 403, "rate_limited", False),
     ],
 )
-def test_variants_of_envelopes(wire: httpx.Client, fault: str, status: int, code: str, retryable: bool) -> None:
+def test_variants_of_envelopes(
+    wire: httpx.Client, fault: str, status: int, code: str, retryable: bool
+) -> None:
     answer = strike(wire, fault)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["retryable"]) == (status, code, retryable)
@@ -106,7 +114,9 @@ def raw_answer(box: Sandbox, fault: str, *, stream: bool) -> tuple[bytes, bool]:
     url = httpx.URL(box.base_url)
     body = json.dumps({**HI, "stream": stream}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{url.port}\r\nAuthorization: Bearer {box.api_key}\r\n"
-    head += f"Content-Type: application/json\r\nX-Sandbox-Fault: {fault}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head += (
+        f"Content-Type: application/json\r\nX-Sandbox-Fault: {fault}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     got = b""
     with socket.create_connection(("127.0.0.1", url.port or 0), timeout=5) as wire:
         wire.sendall(head.encode() + body)
@@ -155,7 +165,9 @@ def test_a_stream_that_falls_silent(wire: httpx.Client, shared_faulty: Sandbox) 
     with pytest.raises(httpx.ReadTimeout), client_of(shared_faulty) as http:
         headers = {"X-Sandbox-Fault": "stall:2"}
         timeout = httpx.Timeout(5, read=0.3)
-        with http.stream("POST", "/chat/completions", json={**HI, "stream": True}, headers=headers, timeout=timeout) as answer:
+        with http.stream(
+            "POST", "/chat/completions", json={**HI, "stream": True}, headers=headers, timeout=timeout
+        ) as answer:
             for part in answer.iter_raw():
                 got += part
     assert got.count(b"data: ") == 2
@@ -189,7 +201,9 @@ def test_headers_byte_by_byte(wire: httpx.Client, stream: bool) -> None:
     assert "[DONE]" in answer.text if stream else answer.json()["choices"]
 
 
-@pytest.mark.parametrize("fault", ["reset:before", "reset:headers", "reset:after", "short_body", "bad_json", "cut:2", "slow:0.3"])
+@pytest.mark.parametrize(
+    "fault", ["reset:before", "reset:headers", "reset:after", "short_body", "bad_json", "cut:2", "slow:0.3"]
+)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_retry_after_a_broken_wire_gets_the_same_work(faulty: Sandbox, fault: str, stream: bool) -> None:
     with client_of(faulty) as http:
@@ -197,7 +211,9 @@ def test_a_retry_after_a_broken_wire_gets_the_same_work(faulty: Sandbox, fault: 
             strike(http, fault, stream=stream, key="k", timeout=0.2)
         except httpx.TransportError:
             pass
-        again = http.post("/chat/completions", json={**HI, "stream": stream}, headers={"Idempotency-Key": "k"})
+        again = http.post(
+            "/chat/completions", json={**HI, "stream": stream}, headers={"Idempotency-Key": "k"}
+        )
     assert again.status_code == 200
     assert again.headers["idempotent-replayed"] == "true"
     assert [(seen.idempotency_key, seen.effect) for seen in faulty.seen] == [("k", True), ("k", False)]
@@ -231,13 +247,34 @@ def test_the_log_of_what_was_seen(faulty: Sandbox) -> None:
     models, first, second = faulty.seen
     assert (models.method, models.path, models.request_id) == ("GET", "/v1/models", "mine")
     assert (models.idempotency_key, models.fingerprint, models.effect) == (None, "", False)
-    assert (first.method, first.path, first.idempotency_key, first.effect) == ("POST", "/v1/chat/completions", "k", True)
+    assert (first.method, first.path, first.idempotency_key, first.effect) == (
+        "POST",
+        "/v1/chat/completions",
+        "k",
+        True,
+    )
     assert first.fingerprint == second.fingerprint != ""  # a refused attempt shows what it would have done
 
 
 @pytest.mark.parametrize(
     "fault",
-    ["", "nonsense", "reset:sideways", "html:abc", "html:1000", "cut:x", "slow:soon", "429;colour=red", "midstream:nope", "1000", "cut:-1", "slow:-1", "slow:nan", "429;retry_after=date:x", "500;status=9"],
+    [
+        "",
+        "nonsense",
+        "reset:sideways",
+        "html:abc",
+        "html:1000",
+        "cut:x",
+        "slow:soon",
+        "429;colour=red",
+        "midstream:nope",
+        "1000",
+        "cut:-1",
+        "slow:-1",
+        "slow:nan",
+        "429;retry_after=date:x",
+        "500;status=9",
+    ],
 )
 def test_faults_that_do_not_exist(faulty: Sandbox, wire: httpx.Client, fault: str) -> None:
     with pytest.raises(InvalidInput, match="no fault"):

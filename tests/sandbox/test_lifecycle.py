@@ -192,7 +192,9 @@ def test_it_works_from_a_thread_that_runs_a_loop() -> None:
     async def inside() -> int:
         with sandbox.start(engine="scripted") as box:
             async with httpx.AsyncClient(base_url=box.base_url, trust_env=False, verify=False) as http:
-                answer = await http.post("/chat/completions", json=HI, headers={"Authorization": f"Bearer {box.api_key}"})
+                answer = await http.post(
+                    "/chat/completions", json=HI, headers={"Authorization": f"Bearer {box.api_key}"}
+                )
                 return answer.status_code
 
     assert asyncio.run(inside()) == 200

@@ -77,7 +77,9 @@ def test_tool_calls_come_as_deltas(http: httpx.Client) -> None:
     fields: dict[str, Any] = {"tools": tools, "tool_choice": "required"}
     chunks = events(http, "How is the weather in Paris?", **fields)
     assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": None}
-    calls = [c["choices"][0]["delta"]["tool_calls"][0] for c in chunks if "tool_calls" in c["choices"][0]["delta"]]
+    calls = [
+        c["choices"][0]["delta"]["tool_calls"][0] for c in chunks if "tool_calls" in c["choices"][0]["delta"]
+    ]
     assert calls[0]["id"].startswith("call_")
     assert (calls[0]["type"], calls[0]["function"]["name"]) == ("function", "get_weather")
     assert all("id" not in call and "name" not in call["function"] for call in calls[1:])
@@ -93,7 +95,10 @@ def test_a_failure_before_the_stream_is_an_ordinary_error(http: httpx.Client) ->
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/json")
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": "elsewhere.json"}}}
     answer = chat(http, stream=True, response_format=schema)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "/response_format/json_schema/schema")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (
+        422,
+        "/response_format/json_schema/schema",
+    )
 
 
 def test_a_stream_grows_at_the_pace_asked_for(http: httpx.Client) -> None:
@@ -109,7 +114,11 @@ def test_a_stream_grows_at_the_pace_asked_for(http: httpx.Client) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 def test_the_engine_stops_when_the_client_goes_away(faulty: Sandbox, stream: bool) -> None:
     """Stopped work leaves its key free: asking again is new work, and nothing was remembered or counted."""
-    long = {"prompt": "Write 600 words", "stream": stream, "model_options": {"pace": 0.02}}  # 12 seconds of work
+    long = {
+        "prompt": "Write 600 words",
+        "stream": stream,
+        "model_options": {"pace": 0.02},
+    }  # 12 seconds of work
     body = {"model": "auto", "messages": [{"role": "user", "content": long.pop("prompt")}], **long}
     key = {"Idempotency-Key": "k-1"}
     ledger = faulty._server._service.ledger

@@ -29,7 +29,10 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"messages": [{"role": "user"}]}, ["/messages/0/content"]),
     ({"messages": [{"role": "user", "content": 5}]}, ["/messages/0/content"]),
     ({"messages": [{"role": "user", "content": ["x"]}]}, ["/messages/0/content/0"]),
-    ({"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]}, ["/messages/0/content/0/text"]),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]},
+        ["/messages/0/content/0/text"],
+    ),
     ({"messages": [{"role": "assistant", "content": None}]}, ["/messages/0/content"]),
     ({"messages": [{"role": "assistant", "content": "", "tool_calls": 1}]}, ["/messages/0/tool_calls"]),
     ({"stream": "yes"}, ["/stream"]),
@@ -60,11 +63,20 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"tools": {}}, ["/tools"]),
     ({"tools": [{"type": "function"}]}, ["/tools/0"]),
     ({"tools": [{"type": "function", "function": {"name": ""}}]}, ["/tools/0/function/name"]),
-    ({"tools": [{"type": "function", "function": {"name": "a", "parameters": 1}}]}, ["/tools/0/function/parameters"]),
+    (
+        {"tools": [{"type": "function", "function": {"name": "a", "parameters": 1}}]},
+        ["/tools/0/function/parameters"],
+    ),
     ({"tool_choice": "required"}, ["/tool_choice"]),
     ({"tool_choice": "sometimes", "tools": [TOOL]}, ["/tool_choice"]),
-    ({"tool_choice": {"type": "function", "function": {"name": "x"}}, "tools": [TOOL]}, ["/tool_choice/function/name"]),
-    ({"temperature": 3, "n": "two", "messages": [{"role": "x", "content": "y"}]}, ["/n", "/temperature", "/messages/0/role"]),
+    (
+        {"tool_choice": {"type": "function", "function": {"name": "x"}}, "tools": [TOOL]},
+        ["/tool_choice/function/name"],
+    ),
+    (
+        {"temperature": 3, "n": "two", "messages": [{"role": "x", "content": "y"}]},
+        ["/n", "/temperature", "/messages/0/role"],
+    ),
 ]
 
 
@@ -85,12 +97,23 @@ def test_each_bad_field_is_named(http: httpx.Client, wrong: dict[str, Any], fiel
     [
         {"temperature": 0, "top_p": 1},
         {"temperature": 2, "n": 8, "seed": -1},
-        {"temperature": None, "stop": None, "tools": None, "stream": None, "max_tokens": None, "response_format": None},
+        {
+            "temperature": None,
+            "stop": None,
+            "tools": None,
+            "stream": None,
+            "max_tokens": None,
+            "response_format": None,
+        },
         {"anything_else": {"deep": [1]}, "user": "me", "metadata": {"a": "b"}, "parallel_tool_calls": False},
         {"logprobs": False, "logit_bias": {}},
         {"max_tokens": 5.0},
         {"messages": [{"role": "developer", "content": "Be kind."}, USER]},
-        {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]}]},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]}
+            ]
+        },
         {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, USER]},
         {"model_options": {"suno": {"style_weight": 1}}},
     ],
@@ -132,7 +155,18 @@ def test_unknown_models(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b"[1]", b'"x"', b"nul", b'{"a": NaN}', b"\xff\xfe", b"{}{}", b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}"],
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b'"x"',
+        b"nul",
+        b'{"a": NaN}',
+        b"\xff\xfe",
+        b"{}{}",
+        b"[" * 100_000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+    ],
     ids=range(10),
 )
 def test_bodies_that_are_not_a_json_object(http: httpx.Client, raw: bytes) -> None:
@@ -146,7 +180,9 @@ def test_other_content_types_are_refused(http: httpx.Client, kind: str) -> None:
     answer = http.post("/chat/completions", content=json.dumps(HI), headers={"Content-Type": kind})
     assert (answer.status_code, answer.json()["error"]["code"]) == (415, "invalid_request")
     good = http.post(
-        "/chat/completions", content=json.dumps(HI), headers={"Content-Type": "application/json; charset=utf-8"}
+        "/chat/completions",
+        content=json.dumps(HI),
+        headers={"Content-Type": "application/json; charset=utf-8"},
     )
     assert good.status_code == 200
 
@@ -166,19 +202,45 @@ def test_pointers_are_escaped_and_names_are_only_text(http: httpx.Client) -> Non
 
 
 def test_lone_surrogates_become_replacement_characters(http: httpx.Client) -> None:
-    body = json.dumps({**HI, "messages": [{"role": "user", "content": "repeat: a\ud83d\ude00b\ud800c"}]}).encode()
+    body = json.dumps(
+        {**HI, "messages": [{"role": "user", "content": "repeat: a\ud83d\ude00b\ud800c"}]}
+    ).encode()
     answer = http.post("/chat/completions", content=body, headers={"Content-Type": "application/json"})
     assert answer.json()["choices"][0]["message"]["content"] == "a😀b�c"
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
 FIELDS = [
-    *("model", "messages", "stream", "temperature", "top_p", "max_tokens", "n", "seed", "stop", "stream_options"),
-    *("tools", "tool_choice", "response_format", "metadata", "user", "model_options", "logprobs", "logit_bias"),
+    *(
+        "model",
+        "messages",
+        "stream",
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "n",
+        "seed",
+        "stop",
+        "stream_options",
+    ),
+    *(
+        "tools",
+        "tool_choice",
+        "response_format",
+        "metadata",
+        "user",
+        "model_options",
+        "logprobs",
+        "logit_bias",
+    ),
 ]
 
 
@@ -189,4 +251,8 @@ def test_whatever_is_sent_gets_an_answer_or_an_envelope(http: httpx.Client, fiel
     answer = http.post("/chat/completions", json=body)
     assert answer.status_code in (200, 400, 422)
     if answer.status_code != 200:
-        assert answer.json()["error"]["code"] in ("invalid_request", "unsupported_option", "unsupported_model")
+        assert answer.json()["error"]["code"] in (
+            "invalid_request",
+            "unsupported_option",
+            "unsupported_model",
+        )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import stat
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -50,6 +52,7 @@ def python(code: str, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -247,7 +250,8 @@ write("after")
     try:
         assert process.communicate(timeout=60)[1] == ""
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # children too, should they hang
     assert process.returncode == 0
     verbs = [call.verb for call in Journal.open()]
     assert (verbs.count("child"), verbs[0], verbs[-1]) == (200, "after", "before")

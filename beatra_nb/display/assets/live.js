@@ -3,13 +3,13 @@
  *
  * Deltas come as custom messages. They are listened to in `initialize`, before anything is drawn: a view that is
  * made later, or made again, starts with everything said so far. The text is let out a little at a time between
- * two messages, so that ten messages a second read as a steady hand.
+ * two messages, so that eight messages a second read as a steady hand.
  *
  * @typedef {{get(name: string): any, on(event: string, callback: (message: any) => void): void}} Model
  */
 import { GrowingMarkdown } from "./live_markdown.js";
 
-const LAG = 140; // milliseconds by which what is seen follows what has come
+const LAG = 170; // milliseconds by which what is seen follows what has come
 const FRAME = 33; // at most thirty drawings a second
 const PATIENCE = 5000; // milliseconds after which a stop that does nothing gets a word of advice
 const BY_HAND = "To stop, interrupt the kernel (■).";

@@ -1,9 +1,7 @@
-"""The real engine: SmolLM2-135M-Instruct on this machine, run by xllamacpp (llama.cpp).
+"""The real engine: SmolLM2-135M-Instruct on this machine, run by xllamacpp (llama.cpp) in a process of its own.
 
-One model per process, however many sandboxes ask: it lives in a thread of its own and takes one answer at a
-time, first come, first served. Never on the main thread, where an interrupt would land only at the end of an
-answer; never on the server's loop, which must not wait for it. It is loaded when the first sandbox with this
-engine starts and freed when the last one stops.
+It answers one request at a time, first come, first served, for all sandboxes of this Python process. It is a
+toy: greetings, summaries and answers under a schema work, arithmetic does not.
 """
 
 from __future__ import annotations
@@ -11,32 +9,20 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import logging
-import os
 import secrets
-import shutil
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from queue import SimpleQueue
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from beatra_nb.sandbox import weights
 from beatra_nb.sandbox.contract import Refusal
 from beatra_nb.sandbox.engines.base import Call, ChatRequest, Event, Finish, Message, Spent, Text, Tool
+from beatra_nb.sandbox.engines.model_process import Item, ModelProcess, Refused
 
 CONTEXT = 4096  # tokens of prompt and answer together
 MAX_TOKENS = 1024  # a toy that rambles on is stopped here
-MAX_WAITING = 1024
 TEMPERATURE, TOP_P = 0.3, 0.9  # where a request does not say: hotter, so small a model loses the thread
 SYSTEM = "You are a helpful assistant."  # always sent: the template's own default derails the model
-STOP_TIMEOUT = 10.0
-
-log = logging.getLogger("beatra_nb.sandbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +43,24 @@ def missing() -> Missing | None:
 
 
 class SmolLM2:
-    """The engine as a sandbox sees it; all of them share one ``_Model``."""
+    """The engine as a sandbox sees it; all of them share one model."""
 
     name = "smollm2"
     model = "sandbox-smollm2"
 
     def __init__(self) -> None:
-        self._model = _Model.acquire()
+        self._process = ModelProcess.acquire(self.model, CONTEXT)
         self._closed = False
 
     def warm(self) -> None:
         """Load the model and read the usual beginning of a conversation, in the background."""
-        self._model.submit(_Job(_body(_WARM_UP, None, 0), lambda item: None))
+        self._process.submit(_body(_WARM_UP, None, 0), lambda item: None)
 
     def close(self) -> None:
         """Give the model back; the last to do so frees it."""
         if not self._closed:
             self._closed = True
-            self._model.release()
+            self._process.release()
 
     async def answer(self, request: ChatRequest) -> AsyncIterator[Event]:
         """Answer; several choices are made one after the other."""
@@ -99,168 +85,25 @@ class SmolLM2:
         yield Spent(prompt_tokens, spoken)
 
     async def _chunks(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Follow one job of the model's thread; leaving early stops it at the next token."""
+        """Follow one job of the model; leaving early stops it at the next token."""
         loop = asyncio.get_running_loop()
-        arrived: asyncio.Queue[dict[str, Any] | BaseException | None] = asyncio.Queue()
-
-        def put(item: dict[str, Any] | BaseException | None) -> None:
-            loop.call_soon_threadsafe(arrived.put_nowait, item)
-
-        job = _Job(body, put)
-        self._model.submit(job)
+        arrived: asyncio.Queue[Item] = asyncio.Queue()
+        job = self._process.submit(body, lambda item: _hand(loop, arrived, item))
         try:
             while (item := await arrived.get()) is not None:
-                if isinstance(item, BaseException):
+                if isinstance(item, Refusal):
                     raise item
+                if isinstance(item, Refused):
+                    raise _unusable(item.reason, body)
                 if "error" in item:
                     raise _refusal(item["error"])
                 yield item
         finally:
-            job.cancelled.set()
+            self._process.cancel(job)
 
 
-@dataclass(eq=False, slots=True)
-class _Job:
-    """One answer to make: chunks, then None; or an exception."""
-
-    body: dict[str, Any]
-    put: Callable[[dict[str, Any] | BaseException | None], None]
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def deliver(self, item: dict[str, Any] | BaseException | None) -> bool:
-        """Hand over a chunk; True tells the engine to stop."""
-        if self.cancelled.is_set():
-            return True
-        try:
-            self.put(item)
-        except RuntimeError:  # the server's loop is closed: nobody listens any more
-            return True
-        return False
-
-
-class _Model:
-    """The model and its thread."""
-
-    _current: _Model | None = None
-    _lock = threading.Lock()
-
-    def __init__(self) -> None:
-        self._users = 0
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._running: _Job | None = None
-        self._closing = False
-        self._server: Any = None
-        self._thread = threading.Thread(target=self._work, name="beatra-smollm2", daemon=True)
-        self._thread.start()
-
-    @classmethod
-    def acquire(cls) -> _Model:
-        with cls._lock:
-            if cls._current is None:
-                cls._current = cls()
-            cls._current._users += 1
-            return cls._current
-
-    def release(self) -> None:
-        cls = type(self)
-        with cls._lock:
-            self._users -= 1
-            if self._users > 0:
-                return
-            if cls._current is self:
-                cls._current = None
-        self._closing = True
-        if (running := self._running) is not None:
-            running.cancelled.set()
-        self._jobs.put(None)
-        self._thread.join(STOP_TIMEOUT)
-
-    def submit(self, job: _Job) -> None:
-        if self._jobs.qsize() >= MAX_WAITING:
-            raise Refusal(
-                "rate_limited", "Too many answers are waiting for the model.", headers={"retry-after": "1"}
-            )
-        self._jobs.put(job)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if job.cancelled.is_set() or self._closing:
-                continue
-            self._running = job
-            try:
-                if self._server is None:
-                    self._server = _load()
-                self._server.handle_chat_completions(job.body, job.deliver)
-                job.deliver(None)
-            except ValueError as problem:  # xllamacpp's way to refuse a schema that it cannot follow
-                job.deliver(_unusable_schema(problem) if "response_format" in job.body else problem)
-            except Exception as problem:  # whoever waits for the answer must hear of it
-                job.deliver(problem)
-            finally:
-                self._running = None
-        self._server = None
-
-    @classmethod
-    def _after_fork(cls) -> None:
-        """Forget the parent's model in a forked child, which has its memory but none of its threads.
-
-        Freeing it would wait for those threads for ever, so one reference is leaked on purpose.
-        """
-        if cls._current is not None and cls._current._server is not None:
-            _LEAKED.append(cls._current._server)
-            import ctypes
-
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(cls._current._server))
-        cls._current = None
-        cls._lock = threading.Lock()
-
-
-_LEAKED: list[object] = []
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Model._after_fork)
-
-
-def _load() -> Any:  # noqa: ANN401
-    """Load the model, its own HTTP listener shut away.
-
-    xllamacpp always opens a keyless listener that answers any origin. Here it listens on a Unix socket in a
-    private folder, with a random key, and the socket's name is removed as soon as it exists: nothing can
-    connect. Windows has no such sockets; there the random key and a closed origin must do.
-    """
-    path = weights.installed()
-    if path is None:
-        raise Refusal(
-            "model_unavailable", "The model's weights are gone. Run 'beatra-nb fetch'.", retryable=False
-        )
-    import xllamacpp
-
-    began = time.perf_counter()
-    params = xllamacpp.CommonParams()
-    params.model.path = str(path)
-    params.model_alias = {SmolLM2.model}  # else a local path would stand in answers
-    params.n_ctx = CONTEXT
-    params.n_parallel = 1
-    params.cpuparams.n_threads = 1  # two threads a token starve as soon as anything else runs
-    params.cpuparams_batch.n_threads = min(2, os.cpu_count() or 1)  # reading the prompt is short: halve it
-    params.cpuparams.poll = params.cpuparams_batch.poll = 0  # no spinning while nothing is asked
-    params.cache_ram_mib = 0
-    params.verbosity = -1
-    params.ui = False
-    params.endpoint_slots = False
-    params.api_keys = [secrets.token_hex(32)]
-    params.cors_origins = "http://127.0.0.1:9"
-    if sys.platform == "win32":
-        params.hostnames = ["127.0.0.1"]
-        return xllamacpp.Server(params)
-    folder = Path(tempfile.mkdtemp(prefix="beatra-"))  # mode 0700
-    try:
-        params.hostnames = [str(folder / "s.sock")]
-        server = xllamacpp.Server(params)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    log.debug("Loaded %s in %.2f s.", SmolLM2.model, time.perf_counter() - began)
-    return server
+def _hand(loop: asyncio.AbstractEventLoop, arrived: asyncio.Queue[Item], item: Item) -> None:
+    loop.call_soon_threadsafe(arrived.put_nowait, item)
 
 
 _WARM_UP = ChatRequest(model=SmolLM2.model, messages=(Message("user", "Hi"),), max_tokens=1)
@@ -321,8 +164,10 @@ def _refusal(error: dict[str, Any]) -> Refusal:
     return Refusal("model_unavailable", f"The model failed: {message}")
 
 
-def _unusable_schema(problem: ValueError) -> Refusal:
-    reason = str(problem).rpartition("failed: ")[2][:300]
+def _unusable(reason: str, body: dict[str, Any]) -> Refusal:
+    reason = reason.rpartition("failed: ")[2][:300]
+    if "response_format" not in body:
+        return Refusal("invalid_request", f"The model cannot take this request: {reason}")
     return Refusal(
         "invalid_request",
         f"The model cannot follow this JSON schema: {reason}",

@@ -1,0 +1,89 @@
+"""Reads html as a browser would and refuses all that could run or load."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+from beatra_nb.display.html import asset
+
+TAGS = set(
+    "div span p a b strong em s code pre br hr ul ol li h3 h4 h5 h6 blockquote table thead tbody tr th td "
+    "details summary style script".split()
+)
+ATTRIBUTES = {
+    "class",
+    "style",
+    "dir",
+    "title",
+    "href",
+    "target",
+    "rel",
+    "role",
+    "aria-label",
+    "tabindex",
+    "scope",
+    "start",
+}
+VOID = {"br", "hr"}
+STYLE = re.compile(r"[a-zA-Z0-9 :;.,%()#_\-/]*")
+
+
+class Audit(HTMLParser):
+    """Collects the text; fails on the first thing that views never write."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.text: list[str] = []
+        self.stack: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self._raw: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in TAGS, f"<{tag}> is never written"
+        self.tags.append(tag)
+        for name, value in attrs:
+            assert name in ATTRIBUTES, f"{name}= is never written"
+            assert value is not None
+            if name == "href":
+                assert re.match(r"(https?://|mailto:)", value, re.IGNORECASE), value
+                self.links.append(value)
+            if name == "style":
+                assert STYLE.fullmatch(value), value
+                assert "url" not in value
+                assert "expression" not in value
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack, f"</{tag}> closes nothing"
+        assert self.stack.pop() == tag, f"</{tag}> closes something else"
+        if tag in ("style", "script"):
+            raw = "".join(self._raw)
+            assert raw == asset("view.css" if tag == "style" else "copy.js")
+            self._raw = []
+
+    def handle_data(self, data: str) -> None:
+        if self.stack and self.stack[-1] in ("style", "script"):
+            self._raw.append(data)
+        else:
+            self.text.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError("comments are never written")
+
+    def handle_decl(self, decl: str) -> None:
+        raise AssertionError("declarations are never written")
+
+    unknown_decl = handle_decl
+    handle_pi = handle_decl
+
+
+def audit(html: str) -> Audit:
+    """Read a piece of html; returns what was found in it."""
+    found = Audit()
+    found.feed(html)
+    found.close()
+    assert found.stack == [], "everything that is opened is closed"
+    return found
