@@ -42,6 +42,9 @@ _RGB = {
 }
 _QUIET = "opacity:.72"
 _LINE = "1px solid rgba(128,128,128,.22)"
+_GRID = (
+    "margin:0;border-collapse:collapse;table-layout:auto"  # JupyterLab would make all columns equally wide
+)
 _WRAP = "white-space:pre-wrap;overflow-wrap:anywhere"
 _MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
 
@@ -153,7 +156,7 @@ def _fields(view: Fields) -> str:
         f'<td style="padding:2px 0;{side};overflow-wrap:anywhere">{_block(value)}</td></tr>'
         for name, value in view.rows
     )
-    return f'<table style="margin:0;border-collapse:collapse;table-layout:auto;font-size:1em"><tbody>{rows}</tbody></table>'
+    return f'<table style="{_GRID};font-size:1em"><tbody>{rows}</tbody></table>'
 
 
 def _table(view: Table) -> str:
@@ -178,7 +181,7 @@ def _table(view: Table) -> str:
     label = f' aria-label="{html_text(view.label)}"' if view.label else ""
     return (
         f'<div tabindex="0" role="region"{label} style="overflow-x:auto">'
-        f'<table style="margin:0;width:100%;border-collapse:collapse;table-layout:auto;font-size:.93em"><thead><tr>{head}</tr></thead>'
+        f'<table style="{_GRID};width:100%;font-size:.93em"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

@@ -37,7 +37,7 @@ def reply(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     return Card(
         Stack(tuple(_body(obj, scope, "reply.text"))),
         label="Answer" if get(obj, "complete", True) else "Answer, cut short",
-        footer=Row((*_marks(obj), *_footer(obj))),
+        footer=_row(*_marks(obj), *_footer(obj)),
         tone="plain" if get(obj, "complete", True) else "warn",
     )
 
@@ -53,7 +53,7 @@ def turn(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     return Card(
         Stack(_voices(obj, scope, "turn")),
         label="Turn",
-        footer=Row((*_marks(answer), *_footer(answer))),
+        footer=_row(*_marks(answer), *_footer(answer)),
         tone="plain" if get(answer, "complete", True) else "warn",
     )
 
@@ -137,7 +137,7 @@ def _excerpt(text: object, room: int) -> str:
 def _voices(obj: Any, scope: Scope, where: str, *, small: bool = False) -> tuple[View, View]:  # noqa: ANN401
     answer = get(obj, "reply")
     room = _turn_scope(scope) if small else scope
-    footer = Row((*_cut(answer), *_footer(answer, small=True))) if small else None
+    footer = _row(*_cut(answer), *_footer(answer, small=True)) if small else None
     return (
         Message("You", plain(get(obj, "prompt"), room, f"{where}.prompt"), mine=True),
         Message(_who(answer), Stack(tuple(_body(answer, room, f"{where}.reply.text"))), footer=footer),
@@ -175,6 +175,10 @@ def _body(obj: Any, scope: Scope, where: str) -> list[View]:  # noqa: ANN401
     elif (reason := get(obj, "finish_reason")) in _STOPPED:
         out.append(Note(_STOPPED[reason], "warn"))
     return out
+
+
+def _row(*items: View) -> Row | None:
+    return Row(items) if items else None
 
 
 def _cut(obj: object) -> list[View]:

@@ -113,7 +113,9 @@ def test_an_answer_grows_and_what_was_stopped_stays_marked(notebook: Open, page:
     book.shot(shots / "reloaded_light.png")
 
 
-def test_escape_stops_too_and_a_stop_that_fails_says_what_to_do(notebook: Open, page: Page) -> None:
+def test_escape_stops_too_and_a_stop_that_fails_says_what_to_do(
+    notebook: Open, page: Page, shots: Path
+) -> None:
     book = notebook([SETUP, LONG])
     book.run(0)
     book.run(1, wait=False)
@@ -125,6 +127,7 @@ def test_escape_stops_too_and_a_stop_that_fails_says_what_to_do(notebook: Open, 
     page.route("**/interrupt", refuse)
     page.locator(".bnl-stop").click()
     expect(page.locator(".bnl-words")).to_contain_text("interrupt the kernel")
+    book.shot(shots / "stop_failed.png")
     page.unroute("**/interrupt", refuse)
 
     lengths_seen(book, 1, 3)  # it goes on
@@ -239,7 +242,7 @@ def classic(chromium: str, tmp_path: Path) -> Iterator[Lab]:
     server.stop()
 
 
-def test_notebook_7_shows_and_stops(classic: Lab, page: Page) -> None:
+def test_notebook_7_shows_and_stops(classic: Lab, page: Page, shots: Path) -> None:
     path = classic.work / "smoke.ipynb"
     nbformat.write(make_notebook([SETUP, LONG, SHORT]), path)
     book = Notebook(page, classic, path).open()
@@ -247,6 +250,7 @@ def test_notebook_7_shows_and_stops(classic: Lab, page: Page) -> None:
     book.run(1, wait=False)
     seen = lengths_seen(book, 1, 3)
     assert seen == sorted(seen)
+    book.shot(shots / "notebook_7.png")
     page.locator(".bnl-stop").click()
     book.wait_idle()
     assert "incomplete" in book.outputs(1)[0]["text"]

@@ -12,6 +12,12 @@ import { GrowingMarkdown } from "./live_markdown.js";
 const LAG = 170; // milliseconds by which what is seen follows what has come
 const FRAME = 33; // at most thirty drawings a second
 const PATIENCE = 5000; // milliseconds after which a stop that does nothing gets a word of advice
+const ANNOUNCER = {
+  id: "bnl-announcer",
+  role: "status",
+  "aria-live": "polite",
+  style: "position:fixed;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap",
+};
 const BY_HAND = "To stop, interrupt the kernel (■).";
 
 /** What has come of one answer, and the views that show it. */
@@ -94,7 +100,7 @@ class View {
     paper.append(this.body);
     card.append(paper, this.status);
     this.root.append(card);
-    card.addEventListener("keydown", (event) => this.key(event));
+    card.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.key(event));
     el.append(this.root);
 
     this.markdown = new GrowingMarkdown(this.body);
@@ -199,12 +205,8 @@ function keepHeight(node) {
 
 /** Say something to screen readers: the start and the end, never each word. @param {string} text */
 function announce(text) {
-  let node = document.getElementById("bnl-announcer");
-  if (!node) {
-    node = make("div", "", { id: "bnl-announcer", role: "status", "aria-live": "polite" });
-    node.style.cssText = "position:fixed;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap";
-    document.body.append(node);
-  }
+  const node = document.getElementById("bnl-announcer") ?? make("div", "", ANNOUNCER);
+  if (!node.isConnected) document.body.append(node);
   node.textContent = text;
 }
 

@@ -24,9 +24,10 @@ class Engines:
                 f"engine must be one of {', '.join(CHOICES)}, not {choice!r:.60}.",
                 hint="Pass engine= to sandbox.start(), or set BEATRA_SANDBOX_ENGINE.",
             )
+        self._insist = choice == "smollm2"
         self._all: dict[str, Engine] = {}
         if choice != "scripted":
-            self._add_real(insist=choice == "smollm2")
+            self._add_real(insist=self._insist)
         scripted = Scripted()
         self._all[scripted.model] = scripted
 
@@ -59,8 +60,9 @@ class Engines:
 
     @property
     def default(self) -> Engine:
-        """The engine behind ``"auto"``."""
-        return next(iter(self._all.values()))
+        """The engine behind ``"auto"``: the real one, or the scripted where that has turned out to be broken."""
+        engines = list(self._all.values())
+        return next((engine for engine in engines if self._insist or engine.usable), engines[-1])
 
     def pick(self, request: ChatRequest) -> Engine:
         """Return the engine for a request's model."""

@@ -127,6 +127,10 @@ class Engine(Protocol):
     def model(self) -> str:
         """The id of its model, as answers name it."""
 
+    @property
+    def usable(self) -> bool:
+        """Whether it can be expected to answer."""
+
     def answer(self, request: ChatRequest) -> AsyncIterator[Event]:
         """Answer; closing the iterator stops the work within a token.
 

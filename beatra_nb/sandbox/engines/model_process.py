@@ -26,6 +26,10 @@ from beatra_nb.sandbox.contract import Refusal
 MAX_WAITING = 1024
 STOP_TIMEOUT = 5.0
 
+_WINDOWS_FLAGS: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(
+    subprocess, "CREATE_NO_WINDOW", 0
+)
+
 log = logging.getLogger("beatra_nb.sandbox")
 
 
@@ -54,6 +58,7 @@ class ModelProcess:
         self._last = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._listener: threading.Thread | None = None
+        self.broken = False  # it ended before it could answer: it would not fare better the next time
 
     @classmethod
     def acquire(cls, alias: str, context: int) -> ModelProcess:
@@ -105,6 +110,7 @@ class ModelProcess:
                 many = "Too many answers are waiting for the model."
                 raise Refusal("rate_limited", many, headers={"retry-after": "1"})
             if self._process is None or self._process.poll() is not None:
+                self._fail_all()
                 self._start()
             self._last += 1
             self._jobs[self._last] = put
@@ -138,6 +144,7 @@ class ModelProcess:
                 bufsize=0,
                 # Interrupts of the notebook or terminal reach whole process groups: not this one.
                 start_new_session=True,
+                creationflags=_WINDOWS_FLAGS,
             )
         except OSError as problem:
             why = f"The model's process could not be started: {problem.strerror}."
@@ -148,7 +155,7 @@ class ModelProcess:
         self._listener.start()
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        broken = "its process ended"
+        broken, ready = "its process ended", False
         with os.fdopen(os.dup(cast("IO[bytes]", process.stdout).fileno()), "rb") as lines:
             cast("IO[bytes]", process.stdout).close()
             for line in lines:
@@ -156,16 +163,20 @@ class ModelProcess:
                 if "job" in told:
                     self._hand_over(told)
                 elif "ready" in told:
+                    ready, self.broken = True, False
                     log.debug("Loaded %s in %s s.", self._alias, told["ready"])
                 else:
                     broken = str(told.get("broken"))
         process.wait()
         with self._guard:
-            if self._process is not None and self._process is not process:
-                return  # a later process is at work already; its jobs are not ours
-            left, self._jobs = self._jobs, {}
+            if self._process is process or self._process is None:  # else a later one is at work already
+                self.broken = not ready and self._process is process
+                self._fail_all(broken)
+
+    def _fail_all(self, why: str = "its process ended") -> None:
+        left, self._jobs = self._jobs, {}
         for put in left.values():
-            _put(put, Refusal("model_unavailable", f"The model failed: {broken[:300]}."))
+            _put(put, Refusal("model_unavailable", f"The model failed: {why[:300]}."))
 
     def _hand_over(self, told: dict[str, Any]) -> None:
         number = told["job"]

@@ -26,6 +26,7 @@ class Scripted:
 
     name = "scripted"
     model = "sandbox-scripted"
+    usable = True
 
     def warm(self) -> None:
         """Nothing to load."""

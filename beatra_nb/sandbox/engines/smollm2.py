@@ -10,6 +10,7 @@ import asyncio
 import importlib.util
 import json
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,8 @@ def missing() -> Missing | None:
     """Return what is missing for this engine, or None; loads nothing."""
     if importlib.util.find_spec("xllamacpp") is None:
         return Missing("the package xllamacpp is not installed", "Run: pip install 'beatra-nb[sandbox]'")
+    if not sys.executable:
+        return Missing("this Python does not know its own program", "Use the scripted engine.")
     if weights.installed() is None:
         return Missing("its weights are not here", "Run: beatra-nb fetch")
     return None
@@ -51,6 +54,11 @@ class SmolLM2:
     def __init__(self) -> None:
         self._process = ModelProcess.acquire(self.model, CONTEXT)
         self._closed = False
+
+    @property
+    def usable(self) -> bool:
+        """False once the model's process has ended before it could answer at all."""
+        return not self._process.broken
 
     def warm(self) -> None:
         """Load the model and read the usual beginning of a conversation, in the background."""
