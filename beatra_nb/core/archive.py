@@ -154,8 +154,9 @@ def write(path: str | os.PathLike[str], text: str) -> Path:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be written: {error.strerror}.") from None
+    except (OSError, ValueError) as error:  # a ValueError for a path that no file can have
+        problem = getattr(error, "strerror", None) or error
+        raise InvalidInput(f"{path} cannot be written: {problem}.") from None
     return path
 
 

@@ -110,19 +110,16 @@ class BaseClient(seams.Showable):
         """Keep the reply that an error carries, and make interrupts speak."""
         from beatra_nb.core.streams import interrupted
 
-        stopped = False
         try:
             yield
         except BeatraError as error:
             self._keep(getattr(error, "reply", None))
             raise
         except KeyboardInterrupt:
-            stopped = True
-        if stopped:  # outside the except block, so that nothing is chained to it
-            # The interrupt may have come between two pieces; the stream has kept what it had all the same.
+            # It may have come between two pieces; the stream has kept what it had all the same.
             last = self._last
             partial = last if last is not None and last.idempotency_key == request.key else None
-            raise interrupted(partial, request.key)
+            raise interrupted(partial, request.key) from None
 
     def _keep(self, reply: Reply | None) -> None:
         if reply is not None and (reply.complete or reply.text):

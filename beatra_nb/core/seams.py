@@ -64,10 +64,10 @@ def error_card(error: BaseException) -> list[str]:
 
 
 def to_markdown(thing: object) -> str:
-    """An object as Markdown that is safe to render."""
+    """An object as Markdown that is safe to render, nothing folded."""
     from beatra_nb import display
 
-    return display.to_markdown(thing)
+    return display.to_markdown(thing, whole=True)
 
 
 def to_page(thing: object, title: str) -> str:

@@ -318,8 +318,9 @@ class AsyncTransport:
         return run.result
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        """Close the connections; those of a loop that is closed are gone with it."""
+        if self._loop is None or not self._loop.is_closed():
+            await self._http.aclose()
 
 
 class AsyncRun(Generic[T]):

@@ -72,16 +72,19 @@ def highlight(source: str, language: str) -> str:
     lexer = _lexer(language.lower()[:20]) if source and len(source) <= _LONGEST else None
     if lexer is None:
         return escape(source, quote=False)
+    tokens = list(lexer.get_tokens(source))
+    if "".join(value for _, value in tokens) != f"{source}\n":
+        return escape(source, quote=False)  # a lexer that loses letters is worse than no colours
     out: list[str] = []
     run, role = "", ""
-    for kind, value in lexer.get_tokens(source):
+    for kind, value in tokens:
         # Spaces join the span before them: fewer, longer spans.
         found = role if value.isspace() else _role(kind)
         if found != role:
             _span(out, run, role)
             run, role = "", found
         run += value
-    _span(out, run, role)
+    _span(out, run.removesuffix("\n"), role)
     return "".join(out)
 
 
@@ -99,7 +102,7 @@ def _lexer(language: str) -> Lexer | None:
         return None
     from pygments import lexers
 
-    made: Lexer = getattr(lexers, name)(stripnl=False, ensurenl=False)
+    made: Lexer = getattr(lexers, name)(stripnl=False)
     return made
 
 
@@ -108,6 +111,7 @@ def _role(kind: Any) -> str:  # noqa: ANN401 - Pygments' token types are made at
     from pygments.token import Comment, Generic, Keyword, Literal, Name, Number, Operator, String
 
     for family, role in (
+        (Comment.Preproc, "k"),
         (Comment, "c"),
         (Keyword.Constant, "n"),
         (Keyword, "k"),

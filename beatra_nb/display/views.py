@@ -7,10 +7,11 @@ sandbox. A view never raises: what cannot be read is shown as text.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from beatra_nb.display import failures, replies
-from beatra_nb.display.clean import one_line, safe_repr
+from beatra_nb.display.clean import one_line, safe_repr, safe_str
 from beatra_nb.display.pieces import (
     NORMAL,
     Scope,
@@ -174,7 +175,7 @@ def _journal(obj: Any, scope: Scope) -> View:  # noqa: ANN401
         body.append(Text(rest, quiet=True))
     footer = [Badge("", f"{figure(total)} {'call' if total == 1 else 'calls'}")]
     footer += [Badge("found for", searched)] if searched else []
-    footer += [Badge("", one_line(path, 300))] if (path := get(obj, "path")) else []
+    footer += [Badge("", one_line(_short(path), 300))] if (path := get(obj, "path")) else []
     title = Text("Journal", strong=True)
     return Card(Stack(tuple(body)), label="Journal", title=title, footer=Row(tuple(footer)))
 
@@ -244,3 +245,10 @@ _MAKERS: dict[str, Callable[[Any, Scope], View]] = {
     "beatra_nb.display.notices:Notice": _notice,
     "beatra_nb.display.cards:Traceback": _traceback,
 }
+
+
+def _short(path: object) -> str:
+    """Write a path without the user's name in it: a notebook is shown to others."""
+    from beatra_nb.store.database import short
+
+    return short(path) if isinstance(path, Path) else safe_str(path)

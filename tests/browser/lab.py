@@ -206,6 +206,7 @@ class Notebook:
         self.page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
         light = "false" if dark else "true"
         self.page.wait_for_function(f"() => document.body.dataset.jpThemeLight === '{light}'")
+        self._wait_for_splash()
 
     def shot(self, path: str | Path, index: int | None = None) -> None:
         """Take a picture of the page, or of one cell."""
@@ -238,6 +239,10 @@ class Notebook:
                 await widget.sessionContext.ready;
             }"""
         )
+        self._wait_for_splash()
+
+    def _wait_for_splash(self) -> None:
+        # It fades away over a page that is ready underneath.
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")
         self.wait_idle()
 

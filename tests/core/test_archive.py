@@ -19,7 +19,8 @@ from beatra_nb.core.conversation import Turn
 from tests.core.test_reply import ANY_TEXT, REPLIES
 
 TURNS = st.lists(
-    st.builds(lambda text, reply: Turn(text, reply, ({"role": "user", "content": text},)), ANY_TEXT, REPLIES), max_size=3
+    st.builds(lambda text, reply: Turn(text, reply, ({"role": "user", "content": text},)), ANY_TEXT, REPLIES),
+    max_size=3,
 )
 FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 
@@ -30,11 +31,18 @@ def chat_with(turns: list[Turn], **more: Any) -> bn.Chat:
     return chat
 
 
-HELLO = Turn("Hi", bn.Reply("Hello *you*", model="m", request_id="req_1"), ({"role": "user", "content": "Hi"},))
+HELLO = Turn(
+    "Hi", bn.Reply("Hello *you*", model="m", request_id="req_1"), ({"role": "user", "content": "Hi"},)
+)
 
 
 @FILES
-@given(turns=TURNS, system=st.none() | ANY_TEXT, title=st.none() | ANY_TEXT, options=st.dictionaries(st.just("stop"), ANY_TEXT))
+@given(
+    turns=TURNS,
+    system=st.none() | ANY_TEXT,
+    title=st.none() | ANY_TEXT,
+    options=st.dictionaries(st.just("stop"), ANY_TEXT),
+)
 def test_saved_and_loaded_it_is_the_same(
     tmp_path: Path, turns: list[Turn], system: str | None, title: str | None, options: dict[str, str]
 ) -> None:
@@ -78,14 +86,16 @@ def test_an_export_of_another_kind(tmp_path: Path, name: str) -> None:
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = chat_with([HELLO]).save(tmp_path / "c.json")
     old = path.read_bytes()
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(bn.InvalidInput, match="No space left"):
         bn.Chat().save(path)
     assert path.read_bytes() == old
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["c.json"]
 
 
-@pytest.mark.parametrize("where", ["missing/c.json", "."])
+@pytest.mark.parametrize("where", ["missing/c.json", ".", "a\0b"])
 def test_a_place_that_cannot_be_written(tmp_path: Path, where: str) -> None:
     with pytest.raises(bn.InvalidInput, match="cannot be written"):
         bn.Chat().save(tmp_path / where)
@@ -122,7 +132,17 @@ def saved(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", "{}", '{"format": "other"}', "[" * 100_000, '{"format": "beatra_nb.chat", "version": 2}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"format": "other"}',
+        "[" * 100_000,
+        '{"format": "beatra_nb.chat", "version": 2}',
+    ],
 )
 def test_a_file_that_is_something_else(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.json").write_text(text)
@@ -147,7 +167,9 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @FILES
 @given(data=st.data())
-def test_a_damaged_file_is_refused_or_makes_a_conversation_that_works(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_damaged_file_is_refused_or_makes_a_conversation_that_works(
+    tmp_path: Path, data: st.DataObject
+) -> None:
     document = saved(tmp_path)
     *way, last = data.draw(st.sampled_from(paths(document)[1:]))
     holder: Any = document

@@ -26,7 +26,9 @@ def choice(delta: object, index: object = 0, **more: Any) -> dict[str, Any]:
 
 
 def test_deltas_become_the_text() -> None:
-    one, said = taken(choice({"role": "assistant", "content": ""}), choice({"content": "a"}), choice({"content": "b"}))
+    one, said = taken(
+        choice({"role": "assistant", "content": ""}), choice({"content": "a"}), choice({"content": "b"})
+    )
     assert said == one.text == "ab"
     assert one.completion()["choices"][0]["message"] == {"role": "assistant", "content": "ab"}
     assert (one.completion()["id"], one.completion()["model"]) == ("c", "m")
@@ -119,9 +121,23 @@ def test_json_that_is_no_chunk_is_passed_over(data: bytes) -> None:
 
 def test_an_error_event_is_the_service_s_word() -> None:
     with pytest.raises(bn.ServerError) as caught:
-        taken({"error": {"code": "model_unavailable", "message": "Gone.", "retryable": True, "request_id": "req_5"}})
+        taken(
+            {
+                "error": {
+                    "code": "model_unavailable",
+                    "message": "Gone.",
+                    "retryable": True,
+                    "request_id": "req_5",
+                }
+            }
+        )
     error = caught.value
-    assert (error.code, error.status, error.retryable, error.request_id) == ("model_unavailable", None, True, "req_5")
+    assert (error.code, error.status, error.retryable, error.request_id) == (
+        "model_unavailable",
+        None,
+        True,
+        "req_5",
+    )
 
 
 @pytest.mark.parametrize("inner", ["boom", {"message": "no code"}, ["x"], 5])
@@ -154,7 +170,8 @@ CHUNK = st.fixed_dictionaries(
                         {},
                         optional={
                             "content": JSON,
-                            "tool_calls": JSON | st.lists(st.fixed_dictionaries({"index": JSON, "function": JSON})),
+                            "tool_calls": JSON
+                            | st.lists(st.fixed_dictionaries({"index": JSON, "function": JSON})),
                         },
                     ),
                 },

@@ -41,7 +41,9 @@ def test_turns_are_recorded_and_sent_along(talk: bn.Client, stream: bool) -> Non
 
 
 @WAYS
-@pytest.mark.parametrize("fault", ["500:retryable=false", "html:200", "reset:before", "conflict", "unknown_code"])
+@pytest.mark.parametrize(
+    "fault", ["500:retryable=false", "html:200", "reset:before", "conflict", "unknown_code"]
+)
 def test_a_failed_send_leaves_the_conversation_as_it_was(
     talk: bn.Client, box: Sandbox, stream: bool, fault: str
 ) -> None:
@@ -212,7 +214,7 @@ def test_one_thing_at_a_time(wire: Wire, client: bn.Client) -> None:
 
 async def test_one_thing_at_a_time_awaited(atalk: bn.AsyncClient) -> None:
     chat = bn.Chat(async_client=atalk)
-    pace = {"scripted": {"pace": 0.01}}
+    pace = {"pace": 0.01}
     first = asyncio.create_task(chat.asend("Say hi in five words", model_options=pace))
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -152,7 +152,9 @@ HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></ht
     ],
     ids=lambda body: repr(body[:24]),
 )
-@pytest.mark.parametrize(("status", "retryable"), [(400, False), (500, False), (502, True), (503, True), (504, True)])
+@pytest.mark.parametrize(
+    ("status", "retryable"), [(400, False), (500, False), (502, True), (503, True), (504, True)]
+)
 def test_a_body_that_is_no_envelope(body: bytes, status: int, retryable: bool) -> None:
     error = error_from(status, {"content-type": "text/html; charset=x", "x-request-id": "req_9"}, body)
     assert error.code is None
@@ -181,7 +183,9 @@ def test_a_redirect_is_told_and_not_retried(status: int) -> None:
     assert error.retryable is False
 
 
-@given(status=st.integers(300, 599), body=st.binary(max_size=200) | JSON.map(lambda v: json.dumps(v).encode()))
+@given(
+    status=st.integers(300, 599), body=st.binary(max_size=200) | JSON.map(lambda v: json.dumps(v).encode())
+)
 def test_no_body_breaks_the_reader(status: int, body: bytes) -> None:
     error = error_from(status, {}, body)
     assert isinstance(error, bn.APIError)
@@ -189,7 +193,11 @@ def test_no_body_breaks_the_reader(status: int, body: bytes) -> None:
     assert pickle.loads(pickle.dumps(error)).__dict__ == error.__dict__
 
 
-@given(inner=st.dictionaries(st.sampled_from(["code", "message", "retryable", "request_id", "param", "details"]), JSON))
+@given(
+    inner=st.dictionaries(
+        st.sampled_from(["code", "message", "retryable", "request_id", "param", "details"]), JSON
+    )
+)
 def test_no_envelope_breaks_the_reader(inner: dict[str, Any]) -> None:
     error = error_from_envelope(inner, status=500, request_id=None)
     assert (error is None) == (not isinstance(inner.get("code"), str))

@@ -16,7 +16,14 @@ RANDOM = st.floats(0, 1, exclude_max=True)
 
 
 def pause(error: BeatraError, **changes: object) -> float | None:
-    asked = {"attempt": 1, "max_attempts": 4, "keyed": True, "asked_for": None, "remaining": 600.0, "rand": 0.5}
+    asked = {
+        "attempt": 1,
+        "max_attempts": 4,
+        "keyed": True,
+        "asked_for": None,
+        "remaining": 600.0,
+        "rand": 0.5,
+    }
     return policy.pause_before_retry(error, **(asked | changes))  # type: ignore[arg-type]
 
 
@@ -41,7 +48,9 @@ def test_the_ceiling_doubles_up_to_its_cap() -> None:
     assert [policy.backoff(attempt, 1.0) for attempt in range(1, 8)] == [0.5, 1, 2, 4, 8, 8, 8]
 
 
-@given(attempt=st.integers(1, 30), limit=st.integers(1, 20), rand=RANDOM, keyed=st.booleans(), flag=st.booleans())
+@given(
+    attempt=st.integers(1, 30), limit=st.integers(1, 20), rand=RANDOM, keyed=st.booleans(), flag=st.booleans()
+)
 def test_only_what_is_retryable_keyed_and_not_yet_spent_is_sent_again(
     attempt: int, limit: int, rand: float, keyed: bool, flag: bool
 ) -> None:
@@ -97,7 +106,9 @@ def test_all_three_forms_of_http_dates_are_utc_wherever_the_kernel_is(
         time.tzset()
 
 
-@pytest.mark.parametrize("value", [None, "", "soon", "-5", "1e3", "NaN", "inf", "0x10", "5;", "Mon, 99 Foo 2020", "\0"])
+@pytest.mark.parametrize(
+    "value", [None, "", "soon", "-5", "1e3", "NaN", "inf", "0x10", "5;", "Mon, 99 Foo 2020", "\0"]
+)
 def test_an_unreadable_retry_after_is_none(value: str | None) -> None:
     assert policy.retry_after(value, 0.0) is None
 

@@ -33,7 +33,9 @@ REPLIES = st.builds(
     fallback=st.booleans(),
     sandbox=st.booleans(),
     idempotency_key=st.none() | WORD,
-    raw=st.dictionaries(ANY_TEXT, ANY_TEXT | st.none() | st.integers() | st.lists(ANY_TEXT, max_size=2), max_size=2),
+    raw=st.dictionaries(
+        ANY_TEXT, ANY_TEXT | st.none() | st.integers() | st.lists(ANY_TEXT, max_size=2), max_size=2
+    ),
 )
 
 

@@ -51,7 +51,9 @@ def test_messages_go_as_they_are_and_are_copied() -> None:
 
 
 def test_options_go_through_and_none_is_left_out() -> None:
-    body = ChatRequest.of("x", temperature=0, max_tokens=5, seed=3, stop=["a"], top_p=None, made_up={"a": 1}).body
+    body = ChatRequest.of(
+        "x", temperature=0, max_tokens=5, seed=3, stop=["a"], top_p=None, made_up={"a": 1}
+    ).body
     assert {k: v for k, v in body.items() if k not in ("model", "messages")} == {
         "temperature": 0,
         "max_tokens": 5,
@@ -133,7 +135,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "says"), BAD, ids=lambda value: str(value)[:40].encode("ascii", "replace").decode())
+@pytest.mark.parametrize(
+    ("arguments", "says"), BAD, ids=lambda value: str(value)[:40].encode("ascii", "replace").decode()
+)
 def test_what_cannot_be_sent_is_refused_before_it_is(
     arguments: dict[str, Any], says: str, talk: bn.Client, box: bn.sandbox.Sandbox
 ) -> None:
@@ -150,11 +154,32 @@ def test_what_cannot_be_sent_is_refused_before_it_is(
 
 
 ODD = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=3) | st.just(object()),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=2) | st.tuples(inner),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=3)
+    | st.just(object()),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=4), inner, max_size=2)
+        | st.tuples(inner)
+    ),
     max_leaves=5,
 )
-NAMES = ["prompt", "system", "model", "temperature", "max_tokens", "tools", "schema", "idempotency_key", "fallback", "top_p"]
+NAMES = [
+    "prompt",
+    "system",
+    "model",
+    "temperature",
+    "max_tokens",
+    "tools",
+    "schema",
+    "idempotency_key",
+    "fallback",
+    "top_p",
+]
 
 
 @given(arguments=st.dictionaries(st.sampled_from(NAMES), ODD))
@@ -191,7 +216,10 @@ def test_falling_back_is_another_call_that_can_be_repeated() -> None:
     other = request.falling_back()
     assert (other.model, other.fallback) == ("auto", None)
     assert other.key != request.key
-    assert other.key == ChatRequest.of("x", model="pinned", fallback="auto", idempotency_key="k1").falling_back().key
+    assert (
+        other.key
+        == ChatRequest.of("x", model="pinned", fallback="auto", idempotency_key="k1").falling_back().key
+    )
 
 
 def test_response_formats() -> None:
@@ -201,19 +229,28 @@ def test_response_formats() -> None:
     assert made["json_schema"]["schema"]["required"] == ["name", "people"]
     assert response_format(Page[int])["json_schema"]["name"] == "Page_int"
     assert response_format({"title": "Ünsinn 1!", "type": "object"})["json_schema"]["name"] == "nsinn_1"
-    assert response_format({"type": "object"})["json_schema"] == {"name": "answer", "schema": {"type": "object"}}
+    assert response_format({"type": "object"})["json_schema"] == {
+        "name": "answer",
+        "schema": {"type": "object"},
+    }
 
 
 @pytest.mark.parametrize(
     "text",
-    ['{"name": "Bern", "people": 5}', '```json\n{"name": "Bern", "people": 5}\n```', ' ```\n{"name":"Bern","people":5}```\n'],
+    [
+        '{"name": "Bern", "people": 5}',
+        '```json\n{"name": "Bern", "people": 5}\n```',
+        ' ```\n{"name":"Bern","people":5}```\n',
+    ],
 )
 def test_data_is_parsed_also_from_a_fence(text: str) -> None:
     assert parse_data(bn.Reply(text), City) == City(name="Bern", people=5)
     assert parse_data(bn.Reply(text), {"type": "object"}) == {"name": "Bern", "people": 5}
 
 
-@pytest.mark.parametrize("text", ["", "Bern", '{"name": "Bern"}', '{"name": "Bern", "people": "many"}', "[]", "{", "[" * 9999])
+@pytest.mark.parametrize(
+    "text", ["", "Bern", '{"name": "Bern"}', '{"name": "Bern", "people": "many"}', "[]", "{", "[" * 9999]
+)
 def test_data_that_does_not_fit_holds_the_reply(text: str) -> None:
     reply = bn.Reply(text, request_id="req_1", attempts=2)
     with pytest.raises(bn.InvalidData) as caught:

@@ -78,7 +78,9 @@ def test_what_copying_leaves_around_a_key_is_dropped(around: str) -> None:
     assert key_of(Settings.resolve(around.format(KEY))) == KEY
 
 
-@pytest.mark.parametrize("inner", [" ", "\n", "\t", "\r\n", "\x00", "\x7f", "é", "\u200b", "😀", "\ud800", "\x1b[31m"])
+@pytest.mark.parametrize(
+    "inner", [" ", "\n", "\t", "\r\n", "\x00", "\x7f", "é", "\u200b", "😀", "\ud800", "\x1b[31m"]
+)
 def test_what_no_key_holds_is_refused_and_never_echoed(inner: str) -> None:
     broken = KEY[:20] + inner + KEY[20:]
     with pytest.raises(bn.ConfigurationError) as caught:
@@ -178,7 +180,9 @@ def test_addresses_that_are_refused(url: str, says: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["base_url", "mode"])
-@pytest.mark.parametrize("shape", ["{}", "htp://{}", "ftp://user:{}@host", "https://{}@host/v1", "https://h/v1?k={}"])
+@pytest.mark.parametrize(
+    "shape", ["{}", "htp://{}", "ftp://user:{}@host", "https://{}@host/v1", "https://h/v1?k={}"]
+)
 def test_a_key_in_the_wrong_place_is_not_echoed(place: str, shape: str) -> None:
     with pytest.raises(bn.ConfigurationError) as caught:
         bn.Client("x" * 20, **{place: shape.format(KEY)})  # type: ignore[arg-type]
@@ -186,7 +190,9 @@ def test_a_key_in_the_wrong_place_is_not_echoed(place: str, shape: str) -> None:
     assert not any(KEY[i : i + 6] in said for i in range(3, len(KEY) - 6))
 
 
-@pytest.mark.parametrize("variable", ["BEATRA_MODE", "BEATRA_BASE_URL", "BEATRA_DISPLAY", "BEATRA_SANDBOX_ENGINE"])
+@pytest.mark.parametrize(
+    "variable", ["BEATRA_MODE", "BEATRA_BASE_URL", "BEATRA_DISPLAY", "BEATRA_SANDBOX_ENGINE"]
+)
 def test_a_key_in_the_wrong_variable_is_not_echoed(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, KEY)
     said = []
@@ -204,7 +210,9 @@ def test_loopback(host: str) -> None:
     assert is_loopback(host)
 
 
-@pytest.mark.parametrize("host", ["", "0.0.0.0", "127.0.0.1.x", "x127.0.0.1", "128.0.0.1", "localhost.x", "::2"])
+@pytest.mark.parametrize(
+    "host", ["", "0.0.0.0", "127.0.0.1.x", "x127.0.0.1", "128.0.0.1", "localhost.x", "::2"]
+)
 def test_not_loopback(host: str) -> None:
     assert not is_loopback(host)
 
@@ -247,7 +255,9 @@ def test_proxy_settings_that_cannot_work_are_our_own_error(monkeypatch: pytest.M
             assert "hunter2" not in str(caught.value)
 
 
-def test_ca_settings_that_cannot_work_are_our_own_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ca_settings_that_cannot_work_are_our_own_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     with pytest.raises(bn.ConfigurationError, match="SSL_CERT_FILE"):
         bn.Client(KEY)

@@ -7,10 +7,26 @@ from html.parser import HTMLParser
 
 from beatra_nb.display.html import asset
 
-TAGS = set(
-    "div span p a b strong em s code pre br hr ul ol li h3 h4 h5 h6 blockquote table thead tbody tr th td "
-    "details summary style script".split()
-)
+BLOCKS = {
+    "div",
+    "p",
+    "pre",
+    "br",
+    "hr",
+    "ul",
+    "ol",
+    "li",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "blockquote",
+    "details",
+    "summary",
+}
+WORDS = {"span", "a", "strong", "em", "s", "code"}
+TABLES = {"table", "thead", "tbody", "tr", "th", "td"}
+TAGS = BLOCKS | WORDS | TABLES | {"style", "script"}
 ATTRIBUTES = {
     "class",
     "style",

@@ -119,7 +119,7 @@ def filled(text: str) -> dict[str, object]:
         base_url=text,
     )
     chat = conversation(0, title=text, system=text)
-    chat._turns = [Turn(text, answer) for _ in range(30)]
+    chat._turns = [Turn(text, answer) for _ in range(13)]
     return {
         "reply": answer,
         "cut": answer.with_(complete=False, cut_by=text),

@@ -252,7 +252,7 @@ class TestUnwatched:
         [said] = unwatched.run(f"{CALL};\nimport sys; print('anywidget' in sys.modules)")[-1:]
         assert said.content["text"] == "False\n"
 
-    def test_a_run_without_a_page_saves_one_output(
+    async def test_a_run_without_a_page_saves_one_output(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name, value in SCRIPTED.items():
@@ -262,7 +262,7 @@ class TestUnwatched:
             nbformat.v4.new_code_cell(CALL),
         ]
         notebook = nbformat.v4.new_notebook(cells=cells)
-        NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
+        await NotebookClient(notebook, kernel_name="python3", timeout=60).async_execute()
         [output] = notebook.cells[1].outputs
         assert output.output_type == "display_data"
         assert set(output.data) == STATIC

@@ -71,4 +71,5 @@ def _real_box() -> Iterator[Sandbox]:
 def real(_real_box: Sandbox) -> Iterator[httpx.Client]:
     """A client of a sandbox with the real engine."""
     with client_of(_real_box) as client:
+        client.timeout = httpx.Timeout(100)  # the machine may be busy with other things
         yield client

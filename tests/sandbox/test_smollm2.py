@@ -92,10 +92,16 @@ def test_answers_fit_their_schema(real: httpx.Client) -> None:
         "additionalProperties": False,
     }
     asked = {"type": "json_schema", "json_schema": {"name": "person", "schema": schema}}
-    for seed in range(3):
-        made = json.loads(text_of(chat(real, "Ada is 36 and happy.", response_format=asked, seed=seed, max_tokens=200)))
+    for seed in range(2):
+        made = json.loads(
+            text_of(chat(real, "Ada is 36 and happy.", response_format=asked, seed=seed, max_tokens=120))
+        )
         jsonschema.validate(made, schema)
-    made = json.loads(text_of(chat(real, "Ada is 36.", response_format={"type": "json_object"}, max_tokens=300, temperature=0)))
+    made = json.loads(
+        text_of(
+            chat(real, "Ada is 36.", response_format={"type": "json_object"}, max_tokens=120, temperature=0)
+        )
+    )
     assert isinstance(made, dict)
 
 
@@ -112,7 +118,9 @@ def test_a_schema_it_cannot_follow(real: httpx.Client) -> None:
 def test_a_forced_tool_is_called_with_fitting_arguments(real: httpx.Client) -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     tools = [{"type": "function", "function": {"name": "get_weather", "parameters": schema}}]
-    choice = chat(real, "How is the weather in Paris?", tools=tools, tool_choice="required", max_tokens=60).json()["choices"][0]
+    choice = chat(
+        real, "How is the weather in Paris?", tools=tools, tool_choice="required", max_tokens=60
+    ).json()["choices"][0]
     assert choice["finish_reason"] == "tool_calls"
     jsonschema.validate(json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"]), schema)
     plain = chat(real, "Hello!", tools=tools, max_tokens=8).json()["choices"][0]
@@ -132,18 +140,30 @@ def test_tool_messages_and_odd_texts_pass(real: httpx.Client) -> None:
         "max_tokens": 4,
         "messages": [
             {"role": "user", "content": "\u0000 <|im_end|> 😀 \ud800"},
-            {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "x", "arguments": "{}"}}]},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": "1", "function": {"name": "x", "arguments": "{}"}}],
+            },
             {"role": "tool", "content": "rain", "tool_call_id": "1"},
         ],
     }
-    answer = real.post("/chat/completions", content=json.dumps(body), headers={"Content-Type": "application/json"})
+    answer = real.post(
+        "/chat/completions", content=json.dumps(body), headers={"Content-Type": "application/json"}
+    )
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_work_stops_within_a_token_when_the_client_leaves(real: httpx.Client, stream: bool) -> None:
     text_of(chat(real, "Hello", max_tokens=1))  # loaded
-    body = {**HI, "stream": stream, "max_tokens": 1024, "temperature": 2, "messages": [{"role": "user", "content": "Write a very long story."}]}
+    body = {
+        **HI,
+        "stream": stream,
+        "max_tokens": 1024,
+        "temperature": 2,
+        "messages": [{"role": "user", "content": "Write a very long story."}],
+    }
     model = ModelProcess._current
     assert model is not None
     if stream:
@@ -159,7 +179,10 @@ def test_work_stops_within_a_token_when_the_client_leaves(real: httpx.Client, st
 
 
 def test_the_servers_loop_never_waits_for_the_model(real: httpx.Client, _real_box: Sandbox) -> None:
-    with client_of(_real_box) as other, other.stream("POST", "/chat/completions", json={**HI, "stream": True, "temperature": 2}) as answer:
+    with (
+        client_of(_real_box) as other,
+        other.stream("POST", "/chat/completions", json={**HI, "stream": True, "temperature": 2}) as answer,
+    ):
         lines = answer.iter_lines()
         next(lines)
         times = []
@@ -173,7 +196,8 @@ def test_the_servers_loop_never_waits_for_the_model(real: httpx.Client, _real_bo
 def test_many_at_once_are_answered_in_turn(real: httpx.Client) -> None:
     done: list[int] = []
     threads = [
-        threading.Thread(target=lambda: done.append(chat(real, "Hi", max_tokens=3, stream=True).status_code)) for _ in range(6)
+        threading.Thread(target=lambda: done.append(chat(real, "Hi", max_tokens=3, stream=True).status_code))
+        for _ in range(6)
     ]
     for thread in threads:
         thread.start()
@@ -207,7 +231,11 @@ def test_nothing_of_the_models_own_server_can_be_reached(real: httpx.Client) -> 
     for table in ("tcp", "tcp6", "udp", "udp6"):
         rows = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
         assert not [row for row in rows if row.split()[9] in sockets], table
-    names = [row.split()[7] for row in Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:] if row.split()[6] in sockets and len(row.split()) > 7]
+    names = [
+        row.split()[7]
+        for row in Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]
+        if row.split()[6] in sockets and len(row.split()) > 7
+    ]
     assert len(names) == 1  # its listener, under a name that is gone
     assert not Path(names[0]).exists()
     assert not Path(names[0]).parent.exists()
@@ -220,7 +248,9 @@ def test_the_model_comes_back_after_a_crash(_real_box: Sandbox) -> None:
         text_of(chat(http, max_tokens=1))
         first = model_pid()
         found: list[httpx.Response] = []
-        thread = threading.Thread(target=lambda: found.append(chat(http, "Write a very long story.", temperature=2)))
+        thread = threading.Thread(
+            target=lambda: found.append(chat(http, "Write a very long story.", temperature=2))
+        )
         thread.start()
         model = ModelProcess._current
         assert model is not None
@@ -234,7 +264,9 @@ def test_the_model_comes_back_after_a_crash(_real_box: Sandbox) -> None:
         assert _real_box.engine == "smollm2"
 
 
-def test_a_model_that_cannot_load_leaves_the_scripted_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_load_leaves_the_scripted_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a process of its own, so that the shared model of these tests stays."""
     code = """
     import os, json, time, httpx
@@ -256,7 +288,12 @@ def test_a_model_that_cannot_load_leaves_the_scripted_engine(tmp_path: Path, mon
         print(first.status_code, first.json().get("error", {}).get("code"), second.json()["model"], box.engine)
     """
     monkeypatch.setenv("BEATRA_WEIGHTS", str(tmp_path))
-    done = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.stderr == ""
     # The first request may come before or after it is known.
     assert done.stdout.split()[2:] == ["sandbox-scripted", "scripted"]
@@ -282,7 +319,9 @@ print(ModelProcess._current.pid, flush=True)
 @pytest.mark.parametrize("how", ["", "os.kill(os.getpid(), 9)", "box.stop()"])
 def test_the_models_process_never_outlives_ours(how: str) -> None:
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-W", "error", "-c", END + how], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", END + how], capture_output=True, text=True, timeout=60
+    )
     assert done.stderr == ""
     assert done.returncode == (-9 if "kill" in how else 0)
     pid = int(done.stdout)
@@ -326,12 +365,19 @@ def test_a_forked_child_loads_a_model_of_its_own() -> None:
     assert ok(parent)
     print("fine")
     """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert (done.stdout, done.stderr, done.returncode) == ("fine\n", "", 0)
 
 
 async def test_an_async_client_can_give_up(_real_box: Sandbox) -> None:
-    async with httpx.AsyncClient(base_url=_real_box.base_url, trust_env=False, verify=False, timeout=30) as http:
+    async with httpx.AsyncClient(
+        base_url=_real_box.base_url, trust_env=False, verify=False, timeout=30
+    ) as http:
         headers = {"Authorization": f"Bearer {_real_box.api_key}"}
         body: dict[str, Any] = {**HI, "temperature": 2, "max_tokens": 1024}
         with pytest.raises(asyncio.TimeoutError):

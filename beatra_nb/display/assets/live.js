@@ -18,7 +18,7 @@ const ANNOUNCER = {
   "aria-live": "polite",
   style: "position:fixed;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap",
 };
-const BY_HAND = "To stop, interrupt the kernel (■).";
+const BY_HAND = "interrupt the kernel (■)";
 
 /** What has come of one answer, and the views that show it. */
 class Answer {
@@ -161,8 +161,8 @@ class View {
     if (answer.stopping === "asked") parts[0] = "stopping…";
     if (answer.deltas) parts.push(`≈ ${answer.deltas.toLocaleString("en")} tokens`);
     if (seconds) parts.push(`${seconds} s`);
-    if (answer.stopping === "failed") parts[0] = `It has not stopped yet. ${BY_HAND}`;
-    else if (!this.button) parts.push(BY_HAND);
+    if (answer.stopping === "failed") parts[0] = `It has not stopped yet: ${BY_HAND}`;
+    else if (!this.button) parts.push(`to stop, ${BY_HAND}`);
     const words = parts.join(" · ");
     if (this.words.textContent !== words) this.words.textContent = words;
     this.body.classList.toggle("bnl-waiting", answer.deltas === 0);

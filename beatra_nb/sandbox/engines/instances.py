@@ -76,7 +76,7 @@ def make(schema: Schema, *, prompt: str, chance: random.Random) -> Any:  # noqa:
                     return made
             except CannotMake as problem:
                 trouble = problem
-    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+    except (TypeError, ValueError, AttributeError, LookupError, OverflowError, RecursionError):
         raise CannotMake("it is not a well-formed schema") from None
     raise trouble
 

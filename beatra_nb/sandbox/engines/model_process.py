@@ -30,6 +30,9 @@ _WINDOWS_FLAGS: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getat
     subprocess, "CREATE_NO_WINDOW", 0
 )
 
+# On a busy machine threads that spin while they wait for each other make an answer ten times slower.
+_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+
 log = logging.getLogger("beatra_nb.sandbox")
 
 
@@ -145,6 +148,7 @@ class ModelProcess:
                 # Interrupts of the notebook or terminal reach whole process groups: not this one.
                 start_new_session=True,
                 creationflags=_WINDOWS_FLAGS,
+                env={**os.environ, **_PATIENT},
             )
         except OSError as problem:
             why = f"The model's process could not be started: {problem.strerror}."
@@ -168,6 +172,8 @@ class ModelProcess:
                 else:
                     broken = str(told.get("broken"))
         process.wait()
+        with suppress(OSError):
+            cast("IO[bytes]", process.stdin).close()
         with self._guard:
             if self._process is process or self._process is None:  # else a later one is at work already
                 self.broken = not ready and self._process is process
