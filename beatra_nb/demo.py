@@ -203,17 +203,23 @@ def _execute(node: Any, folder: Path, engine: str | None) -> str | None:  # noqa
 def _write(node: Any, written: Path, page: Path) -> None:  # noqa: ANN401
     """Write the notebook and the page of it."""
     import nbformat
-    from nbconvert.exporters.html import HTMLExporter
 
-    exporter = HTMLExporter(raw_template=_TEMPLATE % _policy())  # type: ignore[no-untyped-call]
-    html, _ = exporter.from_notebook_node(node, resources={"metadata": {"name": written.stem}})
     try:
         nbformat.write(node, written)  # type: ignore[no-untyped-call]
-        page.write_text(html, encoding="utf-8")
+        page.write_text(page_of(node, written.stem), encoding="utf-8")
     except OSError as problem:
         raise InvalidInput(
             f"{problem.filename or page} cannot be written: {problem.strerror or problem}."
         ) from problem
+
+
+def page_of(node: Any, name: str) -> str:  # noqa: ANN401
+    """Return a notebook as a page that needs nothing from outside."""
+    from nbconvert.exporters.html import HTMLExporter
+
+    exporter = HTMLExporter(raw_template=_TEMPLATE % _policy())  # type: ignore[no-untyped-call]
+    html, _ = exporter.from_notebook_node(node, resources={"metadata": {"name": name}})
+    return str(html)
 
 
 def _on_interrupt(action: Callable[[], None]) -> None:

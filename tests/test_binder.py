@@ -21,7 +21,9 @@ def image(tmp_path: Path) -> Path:
     shutil.copytree(
         ROOT,
         checkout,
-        ignore=shutil.ignore_patterns(".git", ".venv", "node_modules", "*_cache", "__pycache__", "test-output"),
+        ignore=shutil.ignore_patterns(
+            ".git", ".venv", "node_modules", "*_cache", "__pycache__", "test-output"
+        ),
     )
     subprocess.run([sys.executable, "-m", "venv", checkout / "env"], check=True)
     # uv installs what pip would, in a tenth of the time
@@ -42,7 +44,14 @@ def run(checkout: Path, *command: str) -> str:
 def test_the_quickstart_runs_in_what_binder_installs(image: Path) -> None:
     run(image, "bash", "binder/postBuild")
     out = run(
-        image, "jupyter", "nbconvert", "--to", "markdown", "--execute", "--stdout", "notebooks/01_quickstart.ipynb"
+        image,
+        "jupyter",
+        "nbconvert",
+        "--to",
+        "markdown",
+        "--execute",
+        "--stdout",
+        "notebooks/01_quickstart.ipynb",
     )
     assert "sandbox-smollm2" in out
     assert "request id" in out

@@ -293,18 +293,18 @@ async def test_attempts_are_bounded_as_the_user_says(
 ) -> None:
     since = len(box.seen)
     box.inject("reset:before", attempts)
-    made = bn.Client if kind == "sync" else bn.AsyncClient
-    client = made(box.api_key, base_url=box.base_url, timeout=TIMEOUTS, max_attempts=attempts)
-    with pytest.raises(bn.ConnectionFailed) as caught:
-        if isinstance(client, bn.AsyncClient):
-            await client.chat(PROMPT, stream=how == "streamed")
-        else:
-            await asyncio.to_thread(client.chat, PROMPT, stream=how == "streamed")
+    more = {"base_url": box.base_url, "timeout": TIMEOUTS, "max_attempts": attempts}
+    with bn.Client(box.api_key, **more) as client:
+        async with client.twin() as twin:
+            watch = how == "streamed"
+            work = (
+                twin.chat(PROMPT, stream=watch)
+                if kind == "async"
+                else asyncio.to_thread(client.chat, PROMPT, stream=watch)
+            )
+            with pytest.raises(bn.ConnectionFailed) as caught:
+                await work
     assert caught.value.attempts == len(box.seen) - since == attempts
-    if isinstance(client, bn.AsyncClient):
-        await client.close()
-    else:
-        client.close()
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,11 @@ def newest() -> tuple[str, Path]:
         for python in [*folder.glob("*/bin/python3.1?"), *folder.glob("python3.1?")]:
             version = (3, int(python.name.removeprefix("python3.")))
             works = version > here and version not in found
-            if works and subprocess.run([python, "-c", "import venv"], capture_output=True, check=False).returncode == 0:
+            if (
+                works
+                and subprocess.run([python, "-c", "import venv"], capture_output=True, check=False).returncode
+                == 0
+            ):
                 found[version] = python
     if not found:
         pytest.skip(f"no Python newer than {here[0]}.{here[1]} on this machine")

@@ -288,19 +288,13 @@ SLOWLY = {"model_options": {"pace": 0.02}}
 def test_interrupts(box: Sandbox, overheard: Overheard, how: str) -> None:
     with bn.Client(PLANTED, base_url=box.base_url) as client:
         thread = interrupt_soon(box, len(box.seen))
-        try:
+        with pytest.raises(bn.Interrupted) as caught:
             if how == "stream":
-                for _ in client.stream("Write 200 words", **SLOWLY):
-                    pass
+                list(client.stream("Write 200 words", **SLOWLY))
             else:
                 client.chat("Write 200 words", stream=how == "watched", **SLOWLY)
-        except BaseException as stop:
-            assert isinstance(stop, bn.Interrupted)
-            search_error(stop, f"an interrupted {how}")
-        else:
-            pytest.fail("it was not interrupted")
-        finally:
-            thread.join(10)
+        thread.join(10)
+        search_error(caught.value, f"an interrupted {how}")
         search(client, "the client")
     clean_overheard(overheard)
 
@@ -439,7 +433,8 @@ CELLS = [
     "bn.journal()",
     "bn.connect(base_url='http://127.0.0.1:9/v1', max_attempts=1); bn.chat('nobody there')",
     "%tb",
-    "import os; os.environ['BEATRA_API_KEY'] = os.environ['BEATRA_API_KEY'][:20] + ' ' + os.environ['BEATRA_API_KEY'][20:]",
+    "import os; half = slice(20), slice(20, None)",
+    "os.environ['BEATRA_API_KEY'] = ' '.join(os.environ['BEATRA_API_KEY'][each] for each in half)",
     "bn.connect()",
     "%tb",
 ]

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from beatra_nb.core.envelope import error_from_envelope
 from beatra_nb.core.errors import APIError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from beatra_nb.core.lenient import load, mended, whole
 
 
 class BadChunk(ValueError):
     """An event of the stream that is not JSON."""
-
-
-def _loader() -> Callable[[bytes], Any]:
-    # pydantic's parser takes bytes and is about twice as fast as the standard library's.
-    from pydantic_core import from_json
-
-    return from_json
 
 
 class Assembler:
@@ -33,8 +24,8 @@ class Assembler:
     """
 
     def __init__(self) -> None:
-        self._load = _loader()
         self._first: list[str] = []  # choice 0, by far the most frequent
+        self._half = ""
         self._others: dict[int, list[str]] = {}
         self._tools: dict[int, dict[str, str]] = {}
         self._head: dict[str, Any] = {}
@@ -56,8 +47,8 @@ class Assembler:
             self.done = True
             return ""
         try:
-            chunk = self._load(data)
-        except ValueError:
+            chunk = load(data, mend=False)
+        except (ValueError, RecursionError):
             if not data.strip():  # an empty event: some proxies keep connections alive with them
                 return ""
             raise BadChunk(data[:200].decode("utf-8", "replace")) from None
@@ -94,10 +85,19 @@ class Assembler:
         if not isinstance(content, str) or not content:
             return ""
         if index == 0:
-            self._first.append(content)
-            return content
+            return self._take_text(content)
         self._others.setdefault(index, []).append(content)
         return ""
+
+    def _take_text(self, content: str) -> str:
+        if self._half or not content.isascii():
+            content = self._half + content
+            # Half a character waits for its other half, which comes with the next piece.
+            self._half = content[-1] if "\ud800" <= content[-1] <= "\udbff" else ""
+            content = whole(content.removesuffix(self._half) if self._half else content)
+        if content:
+            self._first.append(content)
+        return content
 
     def _take_tools(self, calls: list[Any]) -> None:
         for position, call in enumerate(calls):
@@ -147,7 +147,7 @@ class Assembler:
         body = {**self._head, "choices": choices}
         if self.usage is not None:
             body["usage"] = self.usage
-        return body
+        return mended(body)  # type: ignore[no-any-return]
 
 
 def _stream_error(inner: object) -> APIError:

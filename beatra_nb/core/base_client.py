@@ -126,6 +126,8 @@ class BaseClient(seams.Showable):
             self._last, self.last_at = reply, time.monotonic()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_settings"):  # shown by a traceback of its own making
+            return f"{type(self).__name__}(not ready)"
         where = self._settings.base_url or "the sandbox of this process"
         return f"{type(self).__name__}(mode={self.mode!r}, base_url={where!r})"
 

@@ -85,6 +85,10 @@ class Chat(seams.Showable):
     >>> chat.send("And a kernel?", stream=True)  # doctest: +SKIP
     """
 
+    model: str = "auto"  # these three also for a repr in a traceback of its own making
+    title: str | None = None
+    _turns: tuple[Turn, ...] = ()
+
     def __init__(
         self,
         system: str | None = None,
@@ -105,7 +109,7 @@ class Chat(seams.Showable):
         self.defaults = defaults
         self._client = client
         self._async_client = async_client
-        self._turns: tuple[Turn, ...] = ()
+        self._turns = ()
         self._busy = threading.Lock()
         self._unsettled: tuple[str, str] | None = None  # fingerprint and key of a call whose end is unknown
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from beatra_nb.core.errors import HINTS, APIError, UnexpectedResponse, class_for
+from beatra_nb.core.lenient import load
 from beatra_nb.core.policy import FLAGLESS_RETRYABLE
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes) -> APIError
     """
     request_id = headers.get("x-request-id")
     try:
-        envelope = json.loads(body)
+        envelope = load(body)
     except (ValueError, RecursionError):
         envelope = None
     if isinstance(envelope, dict) and isinstance(envelope.get("error"), dict):

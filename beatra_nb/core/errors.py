@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from beatra_nb.core.lenient import whole
 from beatra_nb.core.seams import Showable
 
 if TYPE_CHECKING:
@@ -66,10 +67,11 @@ class BeatraError(Showable, Exception):
         attempts: int = 0,
         idempotency_key: str | None = None,
     ) -> None:
+        message = whole(message)  # a kernel cannot send on an error that holds half a character
         super().__init__(message)
         self.message = message
-        self.hint = hint
-        self.request_id = request_id
+        self.hint = hint and whole(hint)
+        self.request_id = request_id and whole(request_id)
         self.retryable = retryable
         self.attempts = attempts
         self.idempotency_key = idempotency_key
@@ -181,7 +183,7 @@ class APIError(BeatraError):
         **more: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(message, **more)
-        self.code = code
+        self.code = code and whole(code)
         self.status = status
         self.param = param
         self.details = dict(details or {})
@@ -255,8 +257,8 @@ class Interrupted(Showable, KeyboardInterrupt):
         hint: str | None = None,
         idempotency_key: str | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        super().__init__(whole(message))
+        self.message = whole(message)
         self.reply = reply
         self.hint = hint
         self.idempotency_key = idempotency_key

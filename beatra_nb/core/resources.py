@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
 from beatra_nb.core.assemble import Assembler, BadChunk
 from beatra_nb.core.envelope import unexpected
 from beatra_nb.core.errors import (
@@ -23,6 +21,7 @@ from beatra_nb.core.errors import (
 )
 from beatra_nb.core.flow import DRAIN, READ, Answer, Call, Context, Failure, Flow, Sent, failure_error, send
 from beatra_nb.core.ledger import Ledger
+from beatra_nb.core.lenient import load
 from beatra_nb.core.reply import (
     Capability,
     CapabilityList,
@@ -274,8 +273,8 @@ def read_json(answer: Answer) -> dict[str, Any]:
     if not answer.body.strip():
         raise unexpected(answer.status, answer.headers, answer.body, "with an empty body")
     try:
-        body = from_json(answer.body)
-    except ValueError:
+        body = load(answer.body)
+    except (ValueError, RecursionError):
         kind = answer.headers.get("content-type", "").partition(";")[0]
         what = (
             "with broken JSON"

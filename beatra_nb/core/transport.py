@@ -12,6 +12,7 @@ import functools
 import socket
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -157,6 +158,8 @@ class Transport:
         self.base_url = base_url
         self.key = key
         self.http: httpx.Client = _configured(httpx.Client, base_url, key)
+        # A client that nobody closed, such as the default one, closes its connections when it goes.
+        weakref.finalize(self, self.http.close)
 
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow to its result."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+HEAD = "HTTP/1.1 200 OK\r\nX-Request-Id: req_1\r\n"
 ANSWER = {
     "id": "chatcmpl_01",
     "object": "chat.completion",
@@ -29,7 +30,7 @@ ANSWER = {
 def plain() -> bytes:
     """One whole answer."""
     body = json.dumps(ANSWER).encode()
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Request-Id: req_1\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = HEAD + f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
@@ -46,8 +47,8 @@ def streamed(chunks: int) -> bytes:
     events = [delta(f"word{i % 10} ") for i in range(chunks)]
     events += [delta("", "stop"), event(choices=[], usage=ANSWER["usage"]), b"data: [DONE]\n\n"]
     parts = [f"{len(e):x}\r\n".encode() + e + b"\r\n" for e in events]
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Request-Id: req_1\r\nTransfer-Encoding: chunked\r\n\r\n"
-    return head + b"".join(parts) + b"0\r\n\r\n"
+    head = HEAD + "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head.encode() + b"".join(parts) + b"0\r\n\r\n"
 
 
 def _connection(conn: socket.socket, answers: dict[bool, bytes]) -> None:

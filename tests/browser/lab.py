@@ -240,11 +240,11 @@ class Notebook:
             }"""
         )
         self._wait_for_splash()
+        self.wait_idle()
 
     def _wait_for_splash(self) -> None:
         # It fades away over a page that is ready underneath.
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")
-        self.wait_idle()
 
 
 def make_notebook(cells: Sequence[str | NotebookNode]) -> NotebookNode:

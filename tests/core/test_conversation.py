@@ -308,6 +308,11 @@ def test_stream_is_no_default() -> None:
         bn.Chat(stream=True)
 
 
+def test_a_half_made_one_has_a_repr() -> None:
+    assert "0 turns" in repr(bn.Chat.__new__(bn.Chat))
+    assert "not ready" in repr(bn.Client.__new__(bn.Client))
+
+
 def test_bad_input_is_no_turn(talk: bn.Client) -> None:
     chat = chat_of(talk)
     for bad in ("", [], None, [{"role": "x"}], "\ud800"):

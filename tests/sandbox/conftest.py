@@ -35,15 +35,15 @@ def text_of(response: httpx.Response) -> str:
 
 
 @pytest.fixture(scope="session")
-def _box() -> Iterator[Sandbox]:
+def scripted_box() -> Iterator[Sandbox]:
     with sandbox.start(engine="scripted") as box:
         yield box
 
 
 @pytest.fixture
-def box(_box: Sandbox) -> Sandbox:
+def box(scripted_box: Sandbox) -> Sandbox:
     """A scripted sandbox without faults, shared by the tests."""
-    return _box
+    return scripted_box
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def faulty() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="session")
-def _real_box() -> Iterator[Sandbox]:
+def real_box() -> Iterator[Sandbox]:
     if weights.installed() is None:
         pytest.skip("the weights are not here: run beatra-nb fetch")
     with sandbox.start(engine="smollm2", faults=True) as box:
@@ -68,8 +68,8 @@ def _real_box() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def real(_real_box: Sandbox) -> Iterator[httpx.Client]:
+def real(real_box: Sandbox) -> Iterator[httpx.Client]:
     """A client of a sandbox with the real engine."""
-    with client_of(_real_box) as client:
+    with client_of(real_box) as client:
         client.timeout = httpx.Timeout(100)  # the machine may be busy with other things
         yield client

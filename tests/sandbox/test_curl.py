@@ -46,7 +46,7 @@ def test_a_bad_key_gets_the_quickstarts_body(box: Sandbox) -> None:
 
 
 @pytest.mark.weights
-def test_with_the_real_engine(_real_box: Sandbox) -> None:
-    answer = json.loads(curl(_real_box, _real_box.api_key))
+def test_with_the_real_engine(real_box: Sandbox) -> None:
+    answer = json.loads(curl(real_box, real_box.api_key))
     assert answer["model"] == "sandbox-smollm2"
     assert answer["choices"][0]["message"]["content"]

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -113,7 +114,8 @@ def raw_answer(box: Sandbox, fault: str, *, stream: bool) -> tuple[bytes, bool]:
     """Everything that came over a bare socket, and whether it ended in a reset."""
     url = httpx.URL(box.base_url)
     body = json.dumps({**HI, "stream": stream}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{url.port}\r\nAuthorization: Bearer {box.api_key}\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{url.port}\r\n"
+    head += f"Authorization: Bearer {box.api_key}\r\n"
     head += (
         f"Content-Type: application/json\r\nX-Sandbox-Fault: {fault}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
@@ -161,16 +163,14 @@ def test_a_stream_cut_cleanly(wire: httpx.Client) -> None:
 
 
 def test_a_stream_that_falls_silent(wire: httpx.Client, shared_faulty: Sandbox) -> None:
-    got = b""
-    with pytest.raises(httpx.ReadTimeout), client_of(shared_faulty) as http:
-        headers = {"X-Sandbox-Fault": "stall:2"}
-        timeout = httpx.Timeout(5, read=0.3)
-        with http.stream(
-            "POST", "/chat/completions", json={**HI, "stream": True}, headers=headers, timeout=timeout
-        ) as answer:
-            for part in answer.iter_raw():
-                got += part
-    assert got.count(b"data: ") == 2
+    body, headers = {**HI, "stream": True}, {"X-Sandbox-Fault": "stall:2"}
+    parts: list[bytes] = []
+    with client_of(shared_faulty) as http:
+        http.timeout = httpx.Timeout(5, read=0.3)
+        answer = http.stream("POST", "/chat/completions", json=body, headers=headers)
+        with answer as stream, pytest.raises(httpx.ReadTimeout):
+            parts.extend(stream.iter_raw())
+    assert b"".join(parts).count(b"data: ") == 2
     with pytest.raises(httpx.ReadTimeout):
         strike(wire, "stall", timeout=httpx.Timeout(5, read=0.3))
 
@@ -207,10 +207,8 @@ def test_headers_byte_by_byte(wire: httpx.Client, stream: bool) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_retry_after_a_broken_wire_gets_the_same_work(faulty: Sandbox, fault: str, stream: bool) -> None:
     with client_of(faulty) as http:
-        try:
+        with suppress(httpx.TransportError):
             strike(http, fault, stream=stream, key="k", timeout=0.2)
-        except httpx.TransportError:
-            pass
         again = http.post(
             "/chat/completions", json={**HI, "stream": stream}, headers={"Idempotency-Key": "k"}
         )

@@ -82,11 +82,14 @@ def test_a_joined_answer_goes_on_when_the_first_client_leaves(faulty: Sandbox) -
 
 def test_a_conflict_is_seen_while_the_first_still_runs(faulty: Sandbox) -> None:
     body = {**HI, "stream": True, "model_options": {"pace": 0.1}}
-    with client_of(faulty) as http:
-        with http.stream("POST", "/chat/completions", json=body, headers={"Idempotency-Key": "c"}) as answer:
-            lines = answer.iter_lines()  # held: a lost iterator would close the stream
-            next(lines)
-            assert ask(http, "c", HI).status_code == 409
+    key = {"Idempotency-Key": "c"}
+    with (
+        client_of(faulty) as http,
+        http.stream("POST", "/chat/completions", json=body, headers=key) as answer,
+    ):
+        lines = answer.iter_lines()  # held: a lost iterator would close the stream
+        next(lines)
+        assert ask(http, "c", HI).status_code == 409
 
 
 def test_a_request_that_was_not_valid_leaves_its_key_free(http: httpx.Client) -> None:

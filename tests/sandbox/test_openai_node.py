@@ -26,18 +26,11 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def package() -> Path:
     """The folder with openai installed; fetched once, by the lock file, and then kept."""
-    from filelock import FileLock
-
-    with FileLock(FOLDER / ".install.lock"):
-        if not (FOLDER / "node_modules" / "openai" / "package.json").exists():
-            npm = shutil.which("npm")
-            assert npm is not None
-            subprocess.run(
-                [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-                cwd=FOLDER,
-                check=True,
-                timeout=110,
-            )
+    if not (FOLDER / "node_modules" / "openai" / "package.json").exists():
+        npm = shutil.which("npm")
+        assert npm is not None
+        command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+        subprocess.run(command, cwd=FOLDER, check=True, timeout=110)
     return FOLDER
 
 

@@ -53,9 +53,9 @@ async def test_async_plain_and_streamed(box: Sandbox) -> None:
 
 
 def test_a_bad_key_gets_the_quickstarts_body(box: Sandbox) -> None:
-    with OpenAI(base_url=box.base_url, api_key="sk-" + "0" * 32) as client:
-        with pytest.raises(openai.AuthenticationError) as caught:
-            client.chat.completions.create(model="auto", messages=MESSAGES)
+    client = OpenAI(base_url=box.base_url, api_key="sk-" + "0" * 32)
+    with client, pytest.raises(openai.AuthenticationError) as caught:
+        client.chat.completions.create(model="auto", messages=MESSAGES)
     assert caught.value.response.json() == BAD_KEY
     assert caught.value.code == "invalid_api_key"
 
@@ -92,15 +92,15 @@ def test_errors_carry_the_envelope(box: Sandbox) -> None:
 
 
 @pytest.mark.weights
-async def test_with_the_real_engine(_real_box: Sandbox) -> None:
-    with OpenAI(base_url=_real_box.base_url, api_key=_real_box.api_key) as client:
+async def test_with_the_real_engine(real_box: Sandbox) -> None:
+    with OpenAI(base_url=real_box.base_url, api_key=real_box.api_key) as client:
         answer = client.chat.completions.create(model="auto", messages=MESSAGES)
         stream = client.chat.completions.create(model="auto", messages=MESSAGES, stream=True)
         text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
     assert answer.model == "sandbox-smollm2"
     assert answer.choices[0].message.content
     assert text
-    async with AsyncOpenAI(base_url=_real_box.base_url, api_key=_real_box.api_key) as client:
+    async with AsyncOpenAI(base_url=real_box.base_url, api_key=real_box.api_key) as client:
         assert (
             (await client.chat.completions.create(model="auto", messages=MESSAGES)).choices[0].message.content
         )

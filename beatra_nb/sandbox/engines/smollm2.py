@@ -115,7 +115,11 @@ def _hand(loop: asyncio.AbstractEventLoop, arrived: asyncio.Queue[Item], item: I
 
 
 # For "any JSON object": left alone with braces, so small a model never finds an end.
-_ANY_OBJECT = {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
+_ANY_OBJECT = {
+    "type": "object",
+    "properties": {"answer": {"type": "string", "maxLength": 200}},
+    "required": ["answer"],
+}
 
 _WARM_UP = ChatRequest(model=SmolLM2.model, messages=(Message("user", "Hi"),), max_tokens=1)
 
