@@ -29,10 +29,12 @@ import nbclient
 import nbconvert
 import nbformat
 import pytest
+from httpcore._backends.anyio import AnyIOStream
+from httpcore._backends.sync import SyncStream
 
 import beatra_nb as bn
 from beatra_nb.core import policy, resources, transport
-from beatra_nb.core.settings import Secret
+from beatra_nb.core.settings import Secret, Settings
 from beatra_nb.sandbox import Sandbox
 from beatra_nb.store.journal import Journal
 
@@ -288,11 +290,13 @@ SLOWLY = {"model_options": {"pace": 0.02}}
 def test_interrupts(box: Sandbox, overheard: Overheard, how: str) -> None:
     with bn.Client(PLANTED, base_url=box.base_url) as client:
         thread = interrupt_soon(box, len(box.seen))
+        calls: dict[str, Callable[[], Any]] = {
+            "plain": lambda: client.chat("Write 200 words", **SLOWLY),
+            "watched": lambda: client.chat("Write 200 words", stream=True, **SLOWLY),
+            "stream": lambda: list(client.stream("Write 200 words", **SLOWLY)),
+        }
         with pytest.raises(bn.Interrupted) as caught:
-            if how == "stream":
-                list(client.stream("Write 200 words", **SLOWLY))
-            else:
-                client.chat("Write 200 words", stream=how == "watched", **SLOWLY)
+            calls[how]()
         thread.join(10)
         search_error(caught.value, f"an interrupted {how}")
         search(client, "the client")
@@ -320,12 +324,54 @@ async def test_cancelled_calls(
     clean_overheard(overheard)
 
 
+class Stop:
+    """Strikes while the header with the key is on its way out: the frames around hold its bytes."""
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+        self.held = b""
+
+    def now(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.held = buffer
+        raise self.kind
+
+    async def awaited(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.now(buffer)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, OSError, MemoryError])
+def test_a_failure_in_the_middle_of_the_header(
+    client: bn.Client, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    stop = Stop(kind)
+    monkeypatch.setattr(SyncStream, "write", stop.now)
+    with pytest.raises((bn.Interrupted, bn.ConnectionFailed)) as caught:
+        client.chat("Hi")
+    assert PLANTED.encode() in stop.held
+    stop.held = b""
+    search_error(caught.value, f"{kind.__name__} in the middle of the header")
+
+
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, OSError, MemoryError])
+async def test_a_failure_in_the_middle_of_the_header_awaited(
+    async_client: bn.AsyncClient, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    stop = Stop(kind)
+    monkeypatch.setattr(AnyIOStream, "write", stop.awaited)
+    with pytest.raises((asyncio.CancelledError, bn.ConnectionFailed)) as caught:
+        await async_client.chat("Hi")
+    assert PLANTED.encode() in stop.held
+    stop.held = b""
+    search_error(caught.value, f"{kind.__name__} in the middle of the header, awaited")
+
+
 BROKEN: dict[str, Callable[[], Any]] = {
     "an inner space": lambda: bn.Client(RANDOM[:16] + " " + RANDOM[16:]),
     "an inner line break": lambda: bn.AsyncClient(PLANTED + "\n" + RANDOM),
     "connect, an inner tab": lambda: bn.connect(f"{PLANTED}\t{RANDOM}"),
     "bytes": lambda: bn.Client(PLANTED.encode()),  # type: ignore[arg-type]
     "a list": lambda: bn.Client([PLANTED]),  # type: ignore[arg-type]
+    "settings alone": lambda: Settings.resolve(PLANTED, max_attempts=99),
     "a good key and a bad mode": lambda: bn.Client(PLANTED, mode="nowhere"),
     "a good key and a bad address": lambda: bn.connect(PLANTED, base_url="nowhere"),
     "a good key and bad attempts": lambda: bn.connect(PLANTED, max_attempts=99),

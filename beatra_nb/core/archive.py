@@ -82,7 +82,7 @@ def load(path: str | os.PathLike[str], *, client: Client | None, async_client: A
         _text(chat.model)
         _text(chat.title or "")
         chat._turns = tuple(
-            Turn(_text(turn["prompt"]), _reply_from_json(turn["reply"]), tuple(map(_message, turn["sent"])))
+            Turn(_text(turn["prompt"]), _reply_from_json(turn["reply"]), tuple(map(_object, turn["sent"])))
             for turn in document["turns"]
         )
     except (KeyError, TypeError, AttributeError, InvalidOperation) as error:
@@ -180,7 +180,7 @@ def _reply_from_json(saved: dict[str, Any]) -> Reply:
     reply = _same_types(Reply(**values), Reply(""))
     return reply.with_(
         tool_calls=tuple(_same_types(ToolCall(**call), ToolCall("", "", "")) for call in calls),
-        usage=None if usage is None else _usage_from_json(dict(usage)),
+        usage=None if usage is None else _usage_from_json(_object(usage)),
     )
 
 
@@ -210,7 +210,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _message(value: object) -> dict[str, Any]:
+def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError("a message was expected")
-    return value
+        raise TypeError("an object was expected")
+    return dict(value)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from beatra_nb.core import seams
 from beatra_nb.core.errors import BeatraError, ConfigurationError
 from beatra_nb.core.flow import Context
-from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Settings, Timeouts, hide_key
+from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Settings, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,6 @@ class BaseClient(seams.Showable):
         max_attempts: int = MAX_ATTEMPTS,
         journal: bool = True,
     ) -> None:
-        api_key = hide_key(api_key)  # in every frame that could show it
         self._settings = Settings.resolve(
             api_key,
             base_url=base_url,

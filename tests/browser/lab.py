@@ -23,6 +23,8 @@ import nbformat
 from nbformat import NotebookNode
 from playwright.sync_api import Locator, Page
 
+from beatra_nb.core.settings import weights_home
+
 KERNEL = "beatra"
 READY = 60.0  # seconds that a loaded machine may take to start a server or a kernel
 STEERING = (
@@ -56,9 +58,13 @@ class Lab:
         An empty folder for everything it writes.
     app : {"lab", "notebook"}
         JupyterLab or Notebook 7.
+    engine : str
+        Which engine of the sandbox answers in its kernels.
     """
 
-    def __init__(self, home: Path, app: Literal["lab", "notebook"] = "lab") -> None:
+    def __init__(
+        self, home: Path, app: Literal["lab", "notebook"] = "lab", *, engine: str = "scripted"
+    ) -> None:
         self.app = app
         self.work = home / "work"
         self.beatra_home = home / "beatra"
@@ -66,7 +72,7 @@ class Lab:
         for folder in (self.work, *dirs.values()):
             folder.mkdir(parents=True)
         self._write_settings(dirs["config"])
-        self._write_kernel(dirs["data"], home)
+        self._write_kernel(dirs["data"], home, engine)
         env = {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
         env |= {f"JUPYTER_{name.upper()}_DIR": str(folder) for name, folder in dirs.items()}
         env |= {"HOME": str(home), "IPYTHONDIR": str(home / "ipython"), "JUPYTER_NO_CONFIG": ""}
@@ -124,11 +130,11 @@ class Lab:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(values))
 
-    def _write_kernel(self, data: Path, home: Path) -> None:
+    def _write_kernel(self, data: Path, home: Path, engine: str) -> None:
         env = {
             "BEATRA_HOME": str(self.beatra_home),
-            "BEATRA_MODE": "sandbox",
-            "BEATRA_SANDBOX_ENGINE": "scripted",
+            "BEATRA_SANDBOX_ENGINE": engine,
+            "BEATRA_WEIGHTS": str(weights_home()),
             "IPYTHONDIR": str(home / "ipython"),
         }
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]

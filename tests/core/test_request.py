@@ -82,7 +82,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"prompt": 5}, "text or a list"),
     ({"prompt": b"hi"}, "text or a list"),
     ({"prompt": {"role": "user", "content": "x"}}, "text or a list"),
-    ({"prompt": {"a", "b"}}, "text or a list"),
+    ({"prompt": {"a"}}, "text or a list"),
     ({"prompt": ["hi"]}, "Message 0 must be a dict"),
     ({"prompt": [{"role": "user", "content": "a"}, None]}, "Message 1 must be a dict"),
     ({"prompt": [{"content": "x"}]}, "Message 0 has the role None"),
