@@ -26,4 +26,4 @@ beatra-nb fetch
 ruff check .
 ruff format --check .
 mypy
-exec python -m pytest "$@"
+exec python -m pytest -n auto --dist loadfile "$@"
