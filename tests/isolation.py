@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,8 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Isolate home and environment; returns the temporary ``BEATRA_HOME``."""
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Isolate home and environment; gives the temporary ``BEATRA_HOME``."""
     for name in list(os.environ):
         if name.upper().startswith(STEERING):
             monkeypatch.delenv(name)
@@ -50,4 +52,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("BEATRA_HOME", str(home / "beatra"))
     monkeypatch.setenv("BEATRA_WEIGHTS", str(WEIGHTS))
-    return home / "beatra"
+    yield home / "beatra"
+    if journals := sys.modules.get("beatra_nb.store.journal"):
+        for journal in [*journals._open.values()]:
+            journal.close()

@@ -82,6 +82,8 @@ def _again(error: object, names: list[str]) -> str:
         if name in _AGAIN:
             return _AGAIN[name]
     if get(error, "retryable", False) is True:
+        if {"ConnectionFailed", "Timeout"} & set(names) and get(error, "idempotency_key"):
+            return "Yes, with the idempotency key named below: then nothing is paid twice."
         return "Yes, the same call may simply be made again."
     if {"ConnectionFailed", "Timeout"} & set(names):
         return _UNKNOWN

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -11,7 +10,6 @@ import pytest
 import beatra_nb as bn
 from beatra_nb.core import policy
 from beatra_nb.sandbox import Sandbox
-from beatra_nb.store import journal
 from tests.core.wire import KEY, Wire
 
 # First examples pay for imports, and two cores are shared with whatever else runs: no test measures time by chance.
@@ -19,14 +17,6 @@ hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")
 
 QUICK = bn.Timeouts(connect=2, read=0.5, total=5)
-
-
-@pytest.fixture(autouse=True)
-def journals(isolated: Path) -> Iterator[None]:
-    """Every test has a journal of its own: close its file, or hundreds stay open."""
-    yield
-    for each in list(journal._open.values()):
-        each.close()
 
 
 @pytest.fixture(autouse=True)
