@@ -8,7 +8,6 @@ from beatra_nb.core import seams
 from beatra_nb.core.base_client import BaseClient, leave
 from beatra_nb.core.flow import Context
 from beatra_nb.core.request import ChatRequest
-from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Timeouts, hide_key
 from beatra_nb.core.transport import AsyncRun, AsyncTransport
 
 if TYPE_CHECKING:
@@ -32,28 +31,7 @@ class AsyncClient(BaseClient):
     ...     reply = await client.chat("Say hi in five words.")
     """
 
-    def __init__(
-        self,
-        api_key: str | Secret | None = None,
-        *,
-        base_url: str | None = None,
-        mode: str | None = None,
-        timeout: float | Timeouts = READ_TIMEOUT,
-        max_attempts: int = MAX_ATTEMPTS,
-        journal: bool = True,
-    ) -> None:
-        api_key = hide_key(api_key)
-        super().__init__(
-            api_key,
-            base_url=base_url,
-            mode=mode,
-            timeout=timeout,
-            max_attempts=max_attempts,
-            journal=journal,
-        )
-        self._transport: AsyncTransport | None = None
-        if self.mode == "live":
-            self._connected()
+    _transport: AsyncTransport | None = None
 
     async def chat(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from beatra_nb.core import seams
 from beatra_nb.core.errors import BeatraError, ConfigurationError
 from beatra_nb.core.flow import Context
-from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Settings, Timeouts
+from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Settings, Timeouts, hide_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ TOLD = (
 )
 
 
-class BaseClient(seams.Showable):
+class BaseClient(seams.Showable, abc.ABC):
     """Settings, and where they lead."""
 
     def __init__(
@@ -41,6 +42,7 @@ class BaseClient(seams.Showable):
         max_attempts: int = MAX_ATTEMPTS,
         journal: bool = True,
     ) -> None:
+        api_key = hide_key(api_key)
         self._settings = Settings.resolve(
             api_key,
             base_url=base_url,
@@ -54,6 +56,12 @@ class BaseClient(seams.Showable):
         self._book: Journal | None = None
         self._last: Reply | None = None
         self.last_at = 0.0  # when the last answer came, by the monotonic clock
+        if self.mode == "live":
+            self._connected()  # broken proxy or CA settings show here, not at the first call
+
+    @abc.abstractmethod
+    def _connected(self) -> object:
+        """Return the transport, made now if need be."""
 
     @property
     def mode(self) -> str:

@@ -8,7 +8,6 @@ from beatra_nb.core import seams
 from beatra_nb.core.base_client import BaseClient, leave
 from beatra_nb.core.flow import Context
 from beatra_nb.core.request import ChatRequest
-from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Timeouts, hide_key
 from beatra_nb.core.transport import Run, Transport
 
 if TYPE_CHECKING:
@@ -53,28 +52,7 @@ class Client(BaseClient):
     ...     reply = client.chat("Say hi in five words.")
     """
 
-    def __init__(
-        self,
-        api_key: str | Secret | None = None,
-        *,
-        base_url: str | None = None,
-        mode: str | None = None,
-        timeout: float | Timeouts = READ_TIMEOUT,
-        max_attempts: int = MAX_ATTEMPTS,
-        journal: bool = True,
-    ) -> None:
-        api_key = hide_key(api_key)
-        super().__init__(
-            api_key,
-            base_url=base_url,
-            mode=mode,
-            timeout=timeout,
-            max_attempts=max_attempts,
-            journal=journal,
-        )
-        self._transport: Transport | None = None
-        if self.mode == "live":
-            self._connected()  # broken proxy or CA settings show here, not at the first call
+    _transport: Transport | None = None
 
     def chat(
         self,
