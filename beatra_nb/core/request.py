@@ -32,7 +32,9 @@ class ChatRequest:
     Attributes
     ----------
     body : dict
-        The JSON body without ``stream``.
+        The body without ``stream``.
+    json : bytes
+        The same, as it is sent.
     schema : type or mapping or None
         What the answer shall be parsed with.
     key : str
@@ -42,6 +44,7 @@ class ChatRequest:
     """
 
     body: dict[str, Any]
+    json: bytes
     schema: Schema | None
     key: str
     fallback: str | None
@@ -96,10 +99,9 @@ class ChatRequest:
                 raise InvalidInput("Pass schema= or response_format=, not both.")
             body["response_format"] = response_format(schema)
         body.update({name: value for name, value in options.items() if value is not None})
-        encode(body)  # what cannot be sent is refused now, not after a key was used
-        return cls(
-            body, schema, new_key() if idempotency_key is None else check_key(idempotency_key), fallback
-        )
+        json_body = encode(body)  # what cannot be sent is refused now, not after a key was used
+        key = new_key() if idempotency_key is None else check_key(idempotency_key)
+        return cls(body, json_body, schema, key, fallback)
 
     @property
     def model(self) -> str:
@@ -108,9 +110,11 @@ class ChatRequest:
 
     def falling_back(self) -> ChatRequest:
         """Return the same request to ``"auto"``: another body, so another (but reproducible) key."""
+        body = {**self.body, "model": "auto"}
         return replace(
             self,
-            body={**self.body, "model": "auto"},
+            body=body,
+            json=encode(body),
             key=derived_key(self.key, "fallback"),
             fallback=None,
         )

@@ -84,7 +84,7 @@ def _impatient(context: Context) -> Context:
 
 
 def _chat_once(context: Context, request: ChatRequest) -> Flow[Reply]:
-    call = Call("chat", "POST", CHAT, encode(request.body), request.key)
+    call = Call("chat", "POST", CHAT, request.json, request.key)
     with Ledger(context, call, request.model) as ledger:
         sent = yield from send(context, call)
         ledger.sent(sent)

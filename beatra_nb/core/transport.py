@@ -26,7 +26,7 @@ from beatra_nb.core.settings import is_loopback
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
 
-    from beatra_nb.core.settings import Secret
+    from beatra_nb.core.settings import Secret, Timeouts
 
 T = TypeVar("T")
 
@@ -76,13 +76,18 @@ def _request(http: httpx.Client | httpx.AsyncClient, base_url: str, wish: Send) 
         _url(base_url + call.path),
         content=call.body,
         headers=headers,
-        timeout=httpx.Timeout(times.read, connect=times.connect, pool=times.connect),
+        timeout=_timeout(times),
     )
 
 
 @functools.lru_cache(maxsize=64)
 def _url(address: str) -> httpx.URL:
     return httpx.URL(address)  # taking an address apart is a tenth of a quick call
+
+
+@functools.lru_cache(maxsize=64)
+def _timeout(times: Timeouts) -> httpx.Timeout:
+    return httpx.Timeout(times.read, connect=times.connect, pool=times.connect)
 
 
 def _stays_open(response: httpx.Response, wish: Send) -> bool:

@@ -91,6 +91,7 @@ def running(chunks: int = 5000) -> Iterator[str]:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(chunks, theirs), daemon=True)
     process.start()
+    theirs.close()  # if the process dies, the wait below ends
     try:
         yield f"http://127.0.0.1:{ours.recv()}/v1"
     finally:
