@@ -403,7 +403,7 @@ def test_a_broken_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
         search_error(caught.value, f"{kind.__name__} with a broken key in the environment")
 
 
-@pytest.mark.parametrize("where", ["read_json", "encode", "httpx", "request", "journal"])
+@pytest.mark.parametrize("where", ["read_json", "_reply", "httpx", "request", "journal"])
 def test_a_bug_of_our_own_shows_no_key(box: Sandbox, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     class Bug(BaseException):
         """Nothing catches it on its way."""
@@ -413,7 +413,7 @@ def test_a_bug_of_our_own_shows_no_key(box: Sandbox, monkeypatch: pytest.MonkeyP
 
     with bn.Client(PLANTED, base_url=box.base_url) as client:
         match where:
-            case "read_json" | "encode":
+            case "read_json" | "_reply":
                 monkeypatch.setattr(resources, where, broken)
             case "httpx":
                 monkeypatch.setattr(transport.httpx.Client, "send", broken)

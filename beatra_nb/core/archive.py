@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from beatra_nb.core import seams
 from beatra_nb.core.conversation import Chat, Turn
 from beatra_nb.core.errors import InvalidInput
+from beatra_nb.core.policy import check_key
 from beatra_nb.core.reply import Reply, ToolCall, Usage
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def save(chat: Chat, path: str | os.PathLike[str]) -> Path:
             {"prompt": turn.prompt, "sent": list(turn.sent), "reply": _reply_to_json(turn.reply)}
             for turn in chat.turns
         ],
+        # Calls whose end is not known: said again, they are sent with the key they had.
+        "unsettled": chat._unsettled,
     }
     try:
         text = json.dumps(document, ensure_ascii=False, indent=1)
@@ -56,7 +59,7 @@ def save(chat: Chat, path: str | os.PathLike[str]) -> Path:
 
 def load(path: str | os.PathLike[str], *, client: Client | None, async_client: AsyncClient | None) -> Chat:
     """Read a conversation that ``save`` wrote."""
-    path = Path(path).expanduser()
+    path = _path(path)
     try:
         document = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -85,6 +88,8 @@ def load(path: str | os.PathLike[str], *, client: Client | None, async_client: A
             Turn(_text(turn["prompt"]), _reply_from_json(turn["reply"]), tuple(map(_object, turn["sent"])))
             for turn in document["turns"]
         )
+        unsettled = document.get("unsettled") or {}
+        chat._unsettled = {_text(name): check_key(key) for name, key in unsettled.items()}
     except (KeyError, TypeError, AttributeError, InvalidOperation) as error:
         problem = f"{type(error).__name__}: {error}"
         raise InvalidInput(
@@ -95,7 +100,7 @@ def load(path: str | os.PathLike[str], *, client: Client | None, async_client: A
 
 def export(chat: Chat, path: str | os.PathLike[str]) -> Path:
     """Write a conversation for people to read."""
-    suffix = Path(path).suffix.lower()
+    suffix = _path(path).suffix.lower()
     if suffix == ".md":
         return write(path, seams.to_markdown(chat))
     if suffix == ".html":
@@ -141,7 +146,7 @@ def write(path: str | os.PathLike[str], text: str) -> Path:
     InvalidInput
         If the file cannot be written.
     """
-    path = Path(path).expanduser()
+    path = _path(path)
     try:
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
@@ -158,6 +163,14 @@ def write(path: str | os.PathLike[str], text: str) -> Path:
         problem = getattr(error, "strerror", None) or error
         raise InvalidInput(f"{path} cannot be written: {problem}.") from None
     return path
+
+
+def _path(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser()
+    except (TypeError, RuntimeError) as error:  # not a path, or the home of nobody
+        problem = str(error)
+    raise InvalidInput(f"{path!r} is not a usable path: {problem}")
 
 
 def _reply_to_json(reply: Reply) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from beatra_nb.core.envelope import error_from_envelope
 from beatra_nb.core.errors import APIError
-from beatra_nb.core.lenient import load, mended, whole
+from beatra_nb.core.lenient import load, mended, text_of, whole
 
 
 class BadChunk(ValueError):
@@ -43,7 +43,7 @@ class Assembler:
         APIError
             If the event is the service's word that it failed.
         """
-        if data == b"[DONE]":
+        if data.startswith(b"[DONE]") and data.strip() == b"[DONE]":
             self.done = True
             return ""
         try:
@@ -82,7 +82,9 @@ class Assembler:
         if index == 0 and isinstance(delta.get("tool_calls"), list):
             self._take_tools(delta["tool_calls"])
         content = delta.get("content")
-        if not isinstance(content, str) or not content:
+        if not isinstance(content, str):
+            content = text_of(content)
+        if not content:
             return ""
         if index == 0:
             return self._take_text(content)

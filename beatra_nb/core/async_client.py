@@ -146,7 +146,7 @@ class AsyncClient(BaseClient):
     def _ready(self) -> tuple[AsyncTransport, Context]:
         self._tell_sandbox()
         transport = self._connected()
-        return transport, self._context(transport.base_url)
+        return transport, self._context(transport.base_url, transport.key)
 
     async def _run(self, flow: Callable[[Context], Flow[T]]) -> T:
         transport, context = self._ready()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from beatra_nb.core import seams
 from beatra_nb.core.errors import BeatraError, ConfigurationError
 from beatra_nb.core.flow import Context
-from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Settings, Timeouts, hide_key
+from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Settings, Timeouts, hide_key, scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,13 +98,14 @@ class BaseClient(seams.Showable, abc.ABC):
         if not self._settings.told:
             seams.say_once("sandbox", TOLD)
 
-    def _context(self, base_url: str) -> Context:
+    def _context(self, base_url: str, key: Secret) -> Context:
         settings = self._settings
         return Context(
             base_url=base_url,
             timeouts=settings.timeouts,
             max_attempts=settings.max_attempts,
             journal=self._journal(),
+            scrub=scrubber(key),
         )
 
     def _journal(self) -> Journal | None:

@@ -277,7 +277,7 @@ class Client(BaseClient):
     def _ready(self) -> tuple[Transport, Context]:
         self._tell_sandbox()
         transport = self._connected()
-        return transport, self._context(transport.base_url)
+        return transport, self._context(transport.base_url, transport.key)
 
     def _run(self, flow: Callable[[Context], Flow[T]]) -> T:
         transport, context = self._ready()

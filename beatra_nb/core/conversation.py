@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from beatra_nb.core import seams
 from beatra_nb.core.errors import APIError, ConnectionFailed, IncompleteStream, InvalidInput, Timeout
-from beatra_nb.core.policy import new_key
 from beatra_nb.core.reply import Reply, Usage
-from beatra_nb.core.request import Prompt, encode, messages_of
+from beatra_nb.core.request import ChatRequest, Prompt, messages_of
 
 if TYPE_CHECKING:
     import os
 
     from beatra_nb.core.async_client import AsyncClient
     from beatra_nb.core.client import Client
+
+
+KEPT = ("system", "model", "title", "defaults", "_turns", "_unsettled")  # what a pickle holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Chat(seams.Showable):
         self._async_client = async_client
         self._turns = ()
         self._busy = threading.Lock()
-        self._unsettled: tuple[str, str] | None = None  # fingerprint and key of a call whose end is unknown
+        self._unsettled: dict[str, str] = {}  # fingerprint → key of each call whose end is unknown
 
     # ── looking ──
 
@@ -219,6 +221,7 @@ class Chat(seams.Showable):
             **self.defaults,
         )
         copy._turns = self._turns[:end]
+        copy._unsettled = dict(self._unsettled)
         return copy
 
     # ── keeping ──
@@ -265,19 +268,34 @@ class Chat(seams.Showable):
 
         return archive.export(self, path)
 
+    def __copy__(self) -> Chat:
+        return self.fork()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Chat:
+        return self.fork()  # turns are never changed, so both may hold them; the client stays the same one
+
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("system", "model", "title", "defaults", "_turns")
-        return {name: self.__dict__[name] for name in kept}
+        if self._client is not None or self._async_client is not None:
+            # Without its client it would go on with the default one: another account, perhaps.
+            raise TypeError(
+                "A conversation with a client of its own is never pickled: use save(), and "
+                "Chat.load(path, client=…)."
+            )
+        return {name: self.__dict__[name] for name in KEPT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["system"], model=state["model"], title=state["title"], **state["defaults"])  # type: ignore[misc]
-        self._turns = state["_turns"]
+        self._turns, self._unsettled = state["_turns"], state["_unsettled"]
 
     # ── how a turn is made ──
 
     def _say(
         self, before: tuple[Turn, ...], prompt: Prompt, stream: bool, options: dict[str, Any], label: str = ""
     ) -> Reply:
+        if self._client is None and self._async_client is not None:
+            raise InvalidInput(
+                "This conversation has an async client only.", hint="Use asend(), or pass client= to Chat()."
+            )
         client = self._client or seams.default_client()
         with self._turn_of(before, prompt, stream, options, label) as turn:
             turn.reply = client.chat(turn.messages, stream=stream, **turn.options)
@@ -286,6 +304,8 @@ class Chat(seams.Showable):
     async def _asay(
         self, before: tuple[Turn, ...], prompt: Prompt, stream: bool, options: dict[str, Any], label: str = ""
     ) -> Reply:
+        if self._async_client is None and self._client is not None:
+            self._async_client = self._client.twin()  # the same account, never another one by default
         client = self._async_client or seams.default_async_client()
         with self._turn_of(before, prompt, stream, options, label) as turn:
             turn.reply = await client.chat(turn.messages, stream=stream, **turn.options)
@@ -305,22 +325,21 @@ class Chat(seams.Showable):
                 hint="Wait for it, or talk in a fork() meanwhile.",
             )
         try:
-            # Fingerprinted with what decides the body; a schema class has no JSON, its repr serves.
-            key_of = {name: repr(value) for name, value in merged.items() if name != "idempotency_key"}
-            fingerprint = hashlib.sha256(
-                encode({"messages": messages, "stream": stream, **key_of})
-            ).hexdigest()
+            # What is really sent decides whether it is the same call; this also checks it all beforehand.
+            request = ChatRequest.of(messages, **merged)
+            told = repr((stream, request.fallback)).encode()
+            fingerprint = hashlib.sha256(request.json + told).hexdigest()
             if merged.get("idempotency_key") is None:
-                again = self._unsettled is not None and self._unsettled[0] == fingerprint
-                merged["idempotency_key"] = self._unsettled[1] if again and self._unsettled else new_key()
+                merged["idempotency_key"] = self._unsettled.get(fingerprint, request.key)
             pending = _Pending(messages, merged)
-            self._unsettled = None
             try:
                 yield pending
             except BaseException as error:
+                self._unsettled.pop(fingerprint, None)
                 if _end_unknown(error):
-                    self._unsettled = (fingerprint, merged["idempotency_key"])
+                    self._unsettled[fingerprint] = merged["idempotency_key"]
                 raise
+            self._unsettled.pop(fingerprint, None)
             text = label or (prompt if isinstance(prompt, str) else _words(sent))
             self._turns = (*before, Turn(text, pending.reply, tuple(sent)))
         finally:

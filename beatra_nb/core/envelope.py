@@ -43,18 +43,15 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes) -> APIError
 def error_from_envelope(
     inner: Mapping[str, Any], *, status: int | None, request_id: str | None, body: str = ""
 ) -> APIError | None:
-    """Make the error for the inside of an envelope; None where it is none (no ``code``)."""
-    from pydantic import ValidationError
-
+    """Make the error for the inside of an envelope; None where nothing in it says that it is one."""
     from beatra_nb.core.models import ErrorWire
 
-    try:
-        wire = ErrorWire.model_validate(inner)
-    except ValidationError:
+    wire = ErrorWire.model_validate(dict(inner))
+    if wire.code is None and not isinstance(inner.get("retryable"), bool):
         return None
     kind = class_for(wire.code, status)
     return kind(
-        wire.message or f"The service answered {wire.code}.",
+        wire.message or f"The service answered {wire.code or status or 'with a failure'}.",
         code=wire.code,
         status=status,
         retryable=wire.retryable,
@@ -103,8 +100,8 @@ def _no_envelope(status: int, headers: Mapping[str, str], body: bytes, request_i
     )
 
 
-def _hint(code: str, retryable: bool) -> str:
-    if code in HINTS:
+def _hint(code: str | None, retryable: bool) -> str:
+    if code is not None and code in HINTS:
         return HINTS[code]
     if retryable:
         return "It is safe to try again in a moment."

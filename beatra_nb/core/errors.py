@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from beatra_nb.core import seams
 from beatra_nb.core.lenient import whole
 from beatra_nb.core.seams import Showable
 
@@ -88,9 +89,11 @@ class BeatraError(Showable, Exception):
 
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: a short card in place of the stack (called twice, so pure)."""
-        from beatra_nb.core import seams
-
         return seams.error_card(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ANN401
+        """IPython's hook for plain text; without it, exceptions are shown by their repr."""
+        printer.text(seams.to_plain(self))
 
 
 def _rebuild(kind: type[BaseException], args: tuple[Any, ...], fields: dict[str, Any]) -> BaseException:
@@ -267,9 +270,10 @@ class Interrupted(Showable, KeyboardInterrupt):
         return _rebuild, (type(self), self.args, self.__dict__)
 
     def _render_traceback_(self) -> list[str]:
-        from beatra_nb.core import seams
-
         return seams.error_card(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ANN401
+        printer.text(seams.to_plain(self))
 
 
 BY_CODE: dict[str, type[APIError]] = {

@@ -51,6 +51,8 @@ class Call:
         The JSON body.
     key : str or None
         Its idempotency key; a call without one is never sent twice.
+    repeat_with : str or None
+        The key that repeats the logical call, where it is not the one that is sent.
     stream : bool
         Whether a successful answer stays open and is read piece by piece.
     """
@@ -61,6 +63,7 @@ class Call:
     body: bytes | None = None
     key: str | None = None
     stream: bool = False
+    repeat_with: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,15 @@ class Failure:
         Whether another attempt could end otherwise.
     hint : str or None
         What to do about it, where more can be said than "try again".
+    sent : bool
+        Whether the request may have reached the service.
     """
 
     what: str
     timeout: bool = False
     retryable: bool = True
     hint: str | None = None
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,7 @@ class Context:
     max_attempts: int = 4
     journal: Recorder | None = None
     give_up_on: frozenset[str] = frozenset()  # codes that are not worth another attempt here
+    scrub: Callable[[bytes], bytes] = bytes  # takes the key out of what the other side quotes
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     rand: Callable[[], float] = random.random
@@ -177,15 +184,20 @@ def send(context: Context, call: Call) -> Flow[Sent]:
     """
     deadline = context.now() + context.timeouts.total
     attempt = 0
+    arrived = False  # whether any attempt may have reached the service
+    repeat_with = call.repeat_with or call.key
     while True:
         attempt += 1
         left = max(deadline - context.now(), 0.001)
         outcome = yield Send(call, _within(context.timeouts, left), left)
+        if isinstance(outcome, Answer):
+            outcome = replace(outcome, body=context.scrub(outcome.body))
         if isinstance(outcome, Answer) and 200 <= outcome.status < 300:
             return Sent(outcome, attempt, deadline)
         error, asked_for = _failure(outcome, context)
+        arrived = arrived or not isinstance(outcome, Failure) or outcome.sent
         error.attempts = attempt
-        error.idempotency_key = call.key
+        error.idempotency_key = repeat_with
         if getattr(error, "code", None) in context.give_up_on:
             raise error
         pause = policy.pause_before_retry(
@@ -198,8 +210,8 @@ def send(context: Context, call: Call) -> Flow[Sent]:
             rand=context.rand(),
         )
         if pause is None:
-            if isinstance(outcome, Failure) and outcome.retryable and call.key is not None:
-                error.hint = f"{error.hint} {NOT_TWICE.format(call.key)}"
+            if isinstance(outcome, Failure) and outcome.retryable and repeat_with is not None and arrived:
+                error.hint = f"{error.hint} {NOT_TWICE.format(repeat_with)}"
             raise error
         yield Pause(pause)
 
@@ -227,7 +239,8 @@ def _failure(outcome: Outcome, context: Context) -> tuple[BeatraError, float | N
             error.hint = f"The service asks to wait {asked_for:.0f} s before trying again."
         return error, asked_for
     if isinstance(outcome, Failure):
-        return failure_error(outcome), None
+        what = context.scrub(outcome.what.encode()).decode()
+        return failure_error(replace(outcome, what=what)), None
     raise TypeError(f"a driver answered Send with {outcome!r}")
 
 

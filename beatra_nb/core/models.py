@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from beatra_nb.core.lenient import text_of
+
 
 class Wire(BaseModel):
     """Base of the wire types: lenient about what is extra, and about nulls where a default exists."""
@@ -67,7 +69,7 @@ class MessageWire(Wire):
     """A message of a chat answer."""
 
     role: Text = "assistant"
-    content: str | None = None
+    content: Annotated[str, BeforeValidator(text_of)] = ""
     tool_calls: Objects = Field(default_factory=list)
 
 
@@ -90,38 +92,10 @@ class CompletionWire(Wire):
     ] = None
 
 
-class ModelWire(Wire):
-    """One entry of ``GET /models`` or ``GET /catalog/models``."""
-
-    id: str
-    owned_by: Text = ""
-    status: Text = ""
-
-
-class CapabilityWire(Wire):
-    """One entry of ``GET /catalog/capabilities``."""
-
-    id: Text = ""
-    status: Text = ""
-    description: Text = ""
-
-
-class ListWire(Wire):
-    """A list answer; entries are parsed one by one so that an odd one does not hide the rest."""
-
-    data: Objects
-
-
-class HealthWire(Wire):
-    """``GET /health``."""
-
-    status: str
-
-
 class ErrorWire(Wire):
     """What is inside an error envelope."""
 
-    code: str
+    code: MaybeText = None
     message: Text = ""
     retryable: Flag = False
     request_id: MaybeText = None

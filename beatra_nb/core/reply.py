@@ -51,7 +51,7 @@ def _plus(a: Decimal | None, b: Decimal | None) -> Decimal | None:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Showable):
     """A call of one of your ``tools`` that the model asks for.
 
     Attributes
@@ -145,7 +145,7 @@ class Reply(Showable):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelInfo:
+class ModelInfo(Showable):
     """A model this account may use.
 
     Attributes
@@ -171,7 +171,7 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Capability:
+class Capability(Showable):
     """Something the API can do, today or one day.
 
     Attributes

@@ -38,9 +38,13 @@ class ChatRequest:
     schema : type or mapping or None
         What the answer shall be parsed with.
     key : str
-        The idempotency key of this logical call.
+        The idempotency key of this logical call: the one to repeat it with.
     fallback : str or None
         ``"auto"`` where another model may answer if the asked one is not available.
+    wire_key : str
+        The key that is sent: another one where another model is asked in the same logical call.
+    asked : str
+        The model that the user asked for.
     """
 
     body: dict[str, Any]
@@ -48,6 +52,8 @@ class ChatRequest:
     schema: Schema | None
     key: str
     fallback: str | None
+    wire_key: str
+    asked: str
 
     @classmethod
     def of(
@@ -101,7 +107,7 @@ class ChatRequest:
         body.update({name: value for name, value in options.items() if value is not None})
         json_body = encode(body)  # what cannot be sent is refused now, not after a key was used
         key = new_key() if idempotency_key is None else check_key(idempotency_key)
-        return cls(body, json_body, schema, key, fallback)
+        return cls(body, json_body, schema, key, fallback, key, body["model"])
 
     @property
     def model(self) -> str:
@@ -109,13 +115,13 @@ class ChatRequest:
         return str(self.body["model"])
 
     def falling_back(self) -> ChatRequest:
-        """Return the same request to ``"auto"``: another body, so another (but reproducible) key."""
+        """Return the same request to ``"auto"``: another body, so another (but reproducible) key is sent."""
         body = {**self.body, "model": "auto"}
         return replace(
             self,
             body=body,
             json=encode(body),
-            key=derived_key(self.key, "fallback"),
+            wire_key=derived_key(self.key, "fallback"),
             fallback=None,
         )
 

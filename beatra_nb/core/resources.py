@@ -59,23 +59,25 @@ def stream(context: Context, request: ChatRequest, growing: Growing) -> Flow[Rep
     def once(context: Context, request: ChatRequest) -> Flow[Reply]:
         return _stream_once(context, request, growing)
 
-    reply = yield from _with_fallback(context, request, once)
-    growing.settle(reply)  # once more: only here is it known whether another model answered
-    return reply
+    return (yield from _with_fallback(context, request, once))
 
 
 def _with_fallback(
     context: Context, request: ChatRequest, once: Callable[[Context, ChatRequest], Flow[Reply]]
 ) -> Flow[Reply]:
-    if request.fallback is None or request.model == "auto":
-        return (yield from once(context, request))
+    if request.fallback is not None and request.model != "auto":
+        try:
+            return (yield from once(_impatient(context), request))
+        except APIError as error:
+            if error.code not in MODEL_GONE:
+                raise
+        request = request.falling_back()
     try:
-        return (yield from once(_impatient(context), request))
+        return (yield from once(context, request))
     except APIError as error:
-        if error.code not in MODEL_GONE:
-            raise
-    reply = yield from once(context, request.falling_back())
-    return reply.with_(asked_model=request.model, fallback=True)
+        if error.code == "model_unavailable" and request.model == "auto":
+            error.hint = "No model could answer just now: try again in a moment."
+        raise
 
 
 def _impatient(context: Context) -> Context:
@@ -84,7 +86,7 @@ def _impatient(context: Context) -> Context:
 
 
 def _chat_once(context: Context, request: ChatRequest) -> Flow[Reply]:
-    call = Call("chat", "POST", CHAT, request.json, request.key)
+    call = Call("chat", "POST", CHAT, request.json, request.wire_key, repeat_with=request.key)
     with Ledger(context, call, request.model) as ledger:
         sent = yield from send(context, call)
         ledger.sent(sent)
@@ -132,7 +134,7 @@ class Growing:
             return Reply(
                 "",
                 complete=False,
-                asked_model=self.request.model,
+                asked_model=self.request.asked,
                 idempotency_key=self.request.key,
                 cut_by=cut_by or "the answer has not begun",
             )
@@ -144,15 +146,15 @@ class Growing:
 
 def _stream_once(context: Context, request: ChatRequest, growing: Growing) -> Flow[Reply]:
     body = {"stream_options": {"include_usage": True}, **request.body, "stream": True}
-    call = Call("stream", "POST", CHAT, encode(body), request.key, stream=True)
+    call = Call("stream", "POST", CHAT, encode(body), request.wire_key, stream=True, repeat_with=request.key)
     with Ledger(context, call, request.model) as ledger:
         sent = yield from send(context, call)
         ledger.sent(sent)
-        if not sent.answer.open:
-            kind = sent.answer.headers.get("content-type", "no content type")
-            what = f"not with the event stream that was asked for ({kind})"
-            raise unexpected(sent.answer.status, sent.answer.headers, sent.answer.body, what)
         growing.begin(sent, request, ledger.elapsed)
+        if not sent.answer.open:
+            ledger.reply = reply = growing.settle(_whole_instead(sent, request, ledger.elapsed()))
+            yield reply.text
+            return reply
         try:
             cause = yield from _read_stream(context, sent, growing.assembler)
         except (KeyboardInterrupt, GeneratorExit) as stop:
@@ -184,6 +186,19 @@ def _stream_once(context: Context, request: ChatRequest, growing: Growing) -> Fl
     return reply
 
 
+def _whole_instead(sent: Sent, request: ChatRequest, elapsed: float) -> Reply:
+    """Read what came in place of a stream: a whole answer was paid for, and is as good; all else is an error."""
+    answer = sent.answer
+    kind = answer.headers.get("content-type", "no content type")
+    if "json" not in kind:
+        what = f"not with the event stream that was asked for ({kind})"
+        raise unexpected(answer.status, answer.headers, answer.body, what)
+    reply = _reply(sent, read_json(answer), request, elapsed)
+    if request.schema is not None and not reply.tool_calls:
+        reply = reply.with_(data=parse_data(reply, request.schema))
+    return reply
+
+
 def _read_stream(context: Context, sent: Sent, assembler: Assembler) -> Flow[BeatraError | None]:
     """Read until ``[DONE]``; return what cut the stream short, or None."""
     decoder = SSEDecoder()
@@ -195,7 +210,7 @@ def _read_stream(context: Context, sent: Sent, assembler: Assembler) -> Flow[Bea
             return failure_error(piece)
         try:
             for data in decoder.feed(piece) if isinstance(piece, bytes) else decoder.end():
-                if text := assembler.take(data):
+                if text := assembler.take(context.scrub(data)):
                     yield text
                 if assembler.done:
                     yield DRAIN
@@ -226,7 +241,7 @@ def _reply(sent: Sent, body: dict[str, Any], request: ChatRequest, elapsed: floa
             answer.status, answer.headers, answer.body, "without a chat answer in its body"
         ) from None
     return Reply(
-        text=first.message.content or "",
+        text=first.message.content,
         model=wire.model,
         request_id=answer.request_id,
         usage=_usage(wire.usage),
@@ -234,8 +249,9 @@ def _reply(sent: Sent, body: dict[str, Any], request: ChatRequest, elapsed: floa
         elapsed=elapsed,
         attempts=sent.attempts,
         tool_calls=tuple(_tool_call(call) for call in first.message.tool_calls),
-        choices=tuple(choice.message.content or "" for choice in wire.choices),
-        asked_model=request.model,
+        choices=tuple(choice.message.content for choice in wire.choices),
+        asked_model=request.asked,
+        fallback=request.model != request.asked,
         sandbox=answer.sandbox,
         idempotency_key=request.key,
         raw=body,

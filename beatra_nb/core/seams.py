@@ -70,6 +70,13 @@ def to_markdown(thing: object) -> str:
     return display.to_markdown(thing, whole=True)
 
 
+def to_plain(thing: object) -> str:
+    """An object as text."""
+    from beatra_nb import display
+
+    return display.to_plain(thing)
+
+
 def to_page(thing: object, title: str) -> str:
     """An object as a page of its own that needs nothing from outside."""
     from beatra_nb import display

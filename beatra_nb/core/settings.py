@@ -31,6 +31,7 @@ MAX_ATTEMPTS = 4
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 TOTAL_TIMEOUT = 600.0
+LONGEST_TIMEOUT = 86_400.0  # a socket takes no number without bounds
 
 Mode = Literal["live", "sandbox"]
 
@@ -89,9 +90,13 @@ class Timeouts:
     def __post_init__(self) -> None:
         for name in ("connect", "read", "total"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not 0 < value <= LONGEST_TIMEOUT
+            ):
                 raise ConfigurationError(
-                    f"timeout: {name} must be a number of seconds above 0, not {_short(value)}.",
+                    f"timeout: {name} must be a number of seconds above 0 (and at most a day), not {_short(value)}.",
                     hint="Pass seconds (timeout=60.0) or bn.Timeouts(connect=…, read=…, total=…).",
                 )
 
@@ -107,7 +112,11 @@ class Timeouts:
                 f"timeout must be a number of seconds, not {_short(value)}.",
                 hint="Pass seconds (timeout=60.0) or bn.Timeouts(connect=…, read=…, total=…).",
             )
-        return cls(connect=min(CONNECT_TIMEOUT, value), read=value, total=value * 10)
+        return cls(
+            connect=min(CONNECT_TIMEOUT, value),
+            read=value,
+            total=min(value * 10, max(value, LONGEST_TIMEOUT)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +196,19 @@ def hide_key(key: object) -> Secret | None:
     return Secret(key if isinstance(key, str) else "not text")  # the space in it is refused below
 
 
+SHORTEST_KEY = 8  # characters; a shorter one may stand in any text by chance
+
+
+def scrubber(key: Secret) -> Callable[[bytes], bytes]:
+    """Return what takes a key out of bytes that quote it (a proxy's page, say): errors are shown and saved."""
+
+    def scrub(data: bytes) -> bytes:
+        word = key.reveal().encode()
+        return data.replace(word, b"[the key]") if len(word) >= SHORTEST_KEY and word in data else data
+
+    return scrub
+
+
 def clean_key(key: str | Secret | None) -> Secret | None:
     """Strip what copying leaves around a key; refuse what no header can carry, without echoing it."""
     key = _stripped(hide_key(key))
@@ -222,6 +244,8 @@ def clean_url(url: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
+    if host is not None and any(len(label) > 63 for label in host.split(".")):
+        host = None  # no name of a machine is as long
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigurationError(
             f"base_url must be a full address such as {BASE_URL!r}, not {_short(given)}.",

@@ -105,14 +105,14 @@ def interrupted(reply: Reply | None, key: str | None) -> Interrupted:
         return Interrupted(
             "You stopped the call just when its answer was whole.",
             reply=reply,
-            hint="The answer is in bn.last().",
+            hint="It is in the error's .reply, and in bn.last() or your client's .last.",
             idempotency_key=key,
         )
     if reply is not None and reply.text:
         return Interrupted(
             f"You stopped the answer after {len(reply.text)} characters.",
             reply=reply,
-            hint="What had arrived is in bn.last(), marked complete=False.",
+            hint="What had arrived is in bn.last() (or your client's .last), marked complete=False.",
             idempotency_key=key,
         )
     return Interrupted(

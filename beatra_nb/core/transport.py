@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SHORTEST_KEY = 8  # characters; a shorter one may stand in any text by chance
 TOO_SLOW = Failure("The answer was not whole in the time there was for the whole call.", timeout=True)
 DRAIN_SECONDS = 1.0  # how long a finished stream may keep its connection before it is dropped
 
@@ -108,7 +107,7 @@ def _failure(error: Exception) -> Failure:
     text = str(error)
     match error:
         case httpx.ConnectTimeout() | httpx.PoolTimeout():
-            return Failure("No connection could be made in time.", timeout=True)
+            return Failure("No connection could be made in time.", timeout=True, sent=False)
         case httpx.TimeoutException():
             return Failure("The service fell silent and did not answer in time.", timeout=True)
         case httpx.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in text:
@@ -116,11 +115,13 @@ def _failure(error: Exception) -> Failure:
                 "The service's certificate could not be verified.",
                 retryable=False,
                 hint="Behind a company proxy, set SSL_CERT_FILE to its CA bundle.",
+                sent=False,
             )
         case httpx.ProxyError():
-            return Failure("The proxy refused the connection.", hint="Check HTTPS_PROXY and NO_PROXY.")
+            hint = "Check HTTPS_PROXY and NO_PROXY."
+            return Failure("The proxy refused the connection.", hint=hint, sent=False)
         case httpx.ConnectError():
-            return Failure(f"No connection could be made ({text[:160] or 'refused'}).")
+            return Failure(f"No connection could be made ({text[:160] or 'refused'}).", sent=False)
         case httpx.RemoteProtocolError():
             return Failure(f"The connection was cut off ({text[:160]}).")
         case httpx.DecodingError():
@@ -130,15 +131,6 @@ def _failure(error: Exception) -> Failure:
         case _:
             # Never str(error) here: an illegal header's message quotes the header.
             return Failure(f"The request could not be sent ({type(error).__name__}).", retryable=False)
-
-
-def _scrubbed(response: httpx.Response, body: bytes, key: Secret) -> bytes:
-    """Take the key out of a failure that quotes the request (a proxy's, say): errors are shown and saved."""
-    word = key.reveal().encode()
-    asked_for = response.is_success and "json" in response.headers.get("content-type", "")
-    if asked_for or len(word) < SHORTEST_KEY or word not in body:
-        return body
-    return body.replace(word, b"[the key]")
 
 
 def _configured(factory: type[Any], base_url: str, key: Secret) -> Any:  # noqa: ANN401
@@ -246,7 +238,7 @@ class Run(Generic[T]):
                         return TOO_SLOW
             finally:
                 response.close()
-            return _answer(response, _scrubbed(response, b"".join(pieces), transport.key))
+            return _answer(response, b"".join(pieces))
         except Exception as error:
             return _failure(error)
 
@@ -391,7 +383,7 @@ class AsyncRun(Generic[T]):
                     body = await response.aread()
                 finally:
                     await response.aclose()
-                return _answer(response, _scrubbed(response, body, self._transport.key))
+                return _answer(response, body)
         except TimeoutError:
             return TOO_SLOW
         except Exception as error:

@@ -40,7 +40,6 @@ _AGAIN = {
     "ConfigurationError": _UNSENT,
     "InvalidInput": _UNSENT,
     "IncompleteStream": _NEW_CALL,
-    "Interrupted": "Yes, as a new call, which may be charged as well.",
     "InvalidData": "Yes, as a new call, charged like any other. This answer is kept in the error's .reply.",
 }
 _UNKNOWN = "Not blindly: the service may have received the call and done the work."
@@ -78,6 +77,8 @@ def facts(error: object) -> Facts:
 
 
 def _again(error: object, names: list[str]) -> str:
+    if "Interrupted" in names:
+        return _again_after_a_stop(error)
     for name in names:
         if name in _AGAIN:
             return _AGAIN[name]
@@ -88,6 +89,14 @@ def _again(error: object, names: list[str]) -> str:
     if {"ConnectionFailed", "Timeout"} & set(names):
         return _UNKNOWN
     return "No, the same call would fail again: change it first."
+
+
+def _again_after_a_stop(error: object) -> str:
+    reply, key = get(error, "reply"), get(error, "idempotency_key")
+    if reply is not None and (words(get(reply, "text")) or get(reply, "complete", False) is True):
+        return "Yes, as a new call, which may be charged as well."
+    # A look-up has no key and costs nothing.
+    return "Yes, with the key named below: then nothing is paid twice." if key else "Yes."
 
 
 def error(obj: Any, scope: Scope) -> View:  # noqa: ANN401

@@ -167,6 +167,8 @@ def _body(obj: Any, scope: Scope, where: str) -> list[View]:  # noqa: ANN401
         label = f"Tool call: {name}" + (f" ({ident})" if ident else "")
         out.append(as_json(words(get(call, "arguments")), scope, label))
     complete = get(obj, "complete", True)
+    if not text.strip() and (refusal := _refusal(obj)):
+        out.append(Note(f"The model declined: {refusal}", "warn"))
     if not out:
         out.append(Text("The answer is empty." if complete else "Nothing had arrived.", quiet=True))
     if not complete:
@@ -175,6 +177,15 @@ def _body(obj: Any, scope: Scope, where: str) -> list[View]:  # noqa: ANN401
     elif (reason := get(obj, "finish_reason")) in _STOPPED:
         out.append(Note(_STOPPED[reason], "warn"))
     return out
+
+
+def _refusal(obj: object) -> str:
+    """Return the words in which a model declined, which the API sends beside the text; of any odd raw, nothing."""
+    try:
+        refusal = get(obj, "raw")["choices"][0]["message"]["refusal"]
+    except Exception:
+        return ""
+    return one_line(refusal, 2_000) if isinstance(refusal, str) else ""
 
 
 def _row(*items: View) -> Row | None:

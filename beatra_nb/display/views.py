@@ -56,18 +56,16 @@ def view(obj: object, scope: Scope = NORMAL) -> View:
 
 def _models(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     items = list(obj)
-    columns: dict[str, tuple[str, Callable[[object], View]]] = {
-        "id": ("Model", lambda value: Text(one_line(value, 120), strong=True)),
-        "owned_by": ("Run by", lambda value: Text(one_line(value, 120))),
-        "status": ("Status", _status),
-        "capabilities": ("Can do", lambda value: Text(_comma(value))),
-        "modalities": ("Takes and gives", lambda value: Text(_comma(value))),
-    }
     # A column that nothing is known about is left out: the plain list of models knows only names.
-    known = [name for name in columns if name == "id" or any(get(item, name) for item in items)]
-    rows = tuple(tuple(columns[name][1](get(item, name)) for name in known) for item in items[: scope.rows])
-    table = Table(tuple(columns[name][0] for name in known), rows, label="Models")
+    known = [name for name in _MODEL if name == "id" or any(get(item, name) for item in items)]
+    rows = tuple(tuple(_MODEL[name][1](get(item, name)) for name in known) for item in items[: scope.rows])
+    table = Table(tuple(_MODEL[name][0] for name in known), rows, label="Models")
     return _listing(obj, table, len(items), "model", scope)
+
+
+def _model(obj: Any, scope: Scope) -> View:  # noqa: ANN401
+    told = [(*_MODEL[name], value) for name in _MODEL if (value := get(obj, name)) or name == "id"]
+    return Card(Fields(tuple((head, make(value)) for head, make, value in told)), label="Model")
 
 
 def _capabilities(obj: Any, scope: Scope) -> View:  # noqa: ANN401
@@ -83,6 +81,26 @@ def _capabilities(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     )
     table = Table(("Capability", "Release", "Which means", "What it is"), rows, label="Capabilities")
     return _listing(obj, table, len(items), "capability", scope)
+
+
+def _capability(obj: Any, scope: Scope) -> View:  # noqa: ANN401
+    status, about = get(obj, "status"), get(obj, "description")
+    fields: list[tuple[str, View]] = [("Capability", Text(one_line(get(obj, "id"), 120), strong=True))]
+    if status:
+        fields.append(("Release", _release(status)))
+    if meaning := _RELEASE.get(words(status).lower(), ("plain", ""))[1]:
+        fields.append(("Which means", Text(meaning)))
+    if about:
+        fields.append(("What it is", Text(one_line(about, 300))))
+    return Card(Fields(tuple(fields)), label="Capability")
+
+
+def _tool_call(obj: Any, scope: Scope) -> View:  # noqa: ANN401
+    fields: list[tuple[str, View]] = [("Tool", Text(one_line(get(obj, "name"), 120), strong=True))]
+    if ident := words(get(obj, "id")):
+        fields.append(("Id", Badge("", one_line(ident, 120), copy=True)))
+    arguments = as_json(words(get(obj, "arguments")), scope, "Arguments, as the model wrote them")
+    return Card(Stack((Fields(tuple(fields)), arguments)), label="Tool call")
 
 
 def _listing(obj: Any, table: Table, count: int, noun: str, scope: Scope) -> View:  # noqa: ANN401
@@ -110,6 +128,16 @@ def _comma(values: object) -> str:
     if isinstance(values, str) or values is None:
         return one_line(values or "", 200)
     return one_line(", ".join(words(value) for value in values), 200)  # type: ignore[attr-defined]
+
+
+# What is told of a model: the column's head, and how its cell is made.
+_MODEL: dict[str, tuple[str, Callable[[object], View]]] = {
+    "id": ("Model", lambda value: Text(one_line(value, 120), strong=True)),
+    "owned_by": ("Run by", lambda value: Text(one_line(value, 120))),
+    "status": ("Status", _status),
+    "capabilities": ("Can do", lambda value: Text(_comma(value))),
+    "modalities": ("Takes and gives", lambda value: Text(_comma(value))),
+}
 
 
 def _health(obj: Any, scope: Scope) -> View:  # noqa: ANN401
@@ -162,7 +190,7 @@ def _journal(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     shown = rows[: scope.rows]
     cells = tuple(tuple(_cell(name, row) for name in columns) for row in shown)
     figures = frozenset(at for at, name in enumerate(columns) if name in _FIGURES)
-    heads = tuple(_HEADS.get(name, name.replace("_", " ").capitalize()) for name in columns)
+    heads = tuple(map(_head, columns))
     searched = one_line(get(obj, "text") or "", 100)
     none = (
         f"No call matches “{searched}”."
@@ -178,6 +206,18 @@ def _journal(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     footer += [Badge("", one_line(_short(path), 300))] if (path := get(obj, "path")) else []
     title = Text("Journal", strong=True)
     return Card(Stack(tuple(body)), label="Journal", title=title, footer=Row(tuple(footer)))
+
+
+def _entry(obj: Any, scope: Scope) -> View:  # noqa: ANN401
+    row = obj.as_dict()
+    known = [name for name, value in row.items() if not (value is None or value == "" or name == "sandbox")]
+    fields = tuple((_head(name), _cell(name, row)) for name in known)
+    marks = tuple(sandbox_badge(obj))
+    return Card(Fields(fields), label="Call", footer=Row(marks) if marks else None)
+
+
+def _head(name: str) -> str:
+    return _HEADS.get(name, name.replace("_", " ").capitalize())
 
 
 def _telling(name: str, rows: list[dict[str, Any]]) -> bool:
@@ -232,6 +272,9 @@ _MAKERS: dict[str, Callable[[Any, Scope], View]] = {
     "beatra_nb.core.reply:Usage": replies.usage,
     "beatra_nb.core.reply:ModelList": _models,
     "beatra_nb.core.reply:CapabilityList": _capabilities,
+    "beatra_nb.core.reply:ModelInfo": _model,
+    "beatra_nb.core.reply:Capability": _capability,
+    "beatra_nb.core.reply:ToolCall": _tool_call,
     "beatra_nb.core.reply:Health": _health,
     "beatra_nb.core.conversation:Chat": replies.chat,
     "beatra_nb.core.conversation:Turn": replies.turn,
@@ -241,6 +284,7 @@ _MAKERS: dict[str, Callable[[Any, Scope], View]] = {
     "beatra_nb.core.client:AsyncClient": _client,
     "beatra_nb.sandbox:Sandbox": _sandbox,
     "beatra_nb.store.view:JournalView": _journal,
+    "beatra_nb.store.entry:Entry": _entry,
     "beatra_nb.store.bundle:SupportBundle": _bundle,
     "beatra_nb.display.notices:Notice": _notice,
     "beatra_nb.display.cards:Traceback": _traceback,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from beatra_nb.core.errors import InvalidInput, SandboxUnavailable
 from beatra_nb.core.seams import Showable
-from beatra_nb.core.settings import Secret, clean_key, sandbox_engine
+from beatra_nb.core.settings import Secret, clean_key, hide_key, sandbox_engine
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -161,7 +161,7 @@ def start(
     port: int = 0,
     engine: str | None = None,
     faults: bool = False,
-    api_key: str | None = None,
+    api_key: str | Secret | None = None,
     log: bool = False,
 ) -> Sandbox:
     """Start a sandbox of one's own on the loopback interface.
@@ -182,6 +182,8 @@ def start(
 
     Raises
     ------
+    InvalidInput
+        For a port or an engine that cannot be.
     SandboxUnavailable
         When something it needs is not installed, or the port is taken.
 
@@ -191,6 +193,12 @@ def start(
     ...     box.engine
     'scripted'
     """
+    api_key = hide_key(api_key)  # at once, so that no frame of a traceback has it to show
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
+        raise InvalidInput(
+            f"port must be a whole number from 0 to 65535, not {port!r:.60}.",
+            hint="Leave port= out to get a free one.",
+        )
     key = clean_key(api_key) or Secret("sk-" + _random_word(32))
     try:
         from beatra_nb.sandbox.engines import Engines
@@ -220,7 +228,7 @@ def serve(
     engine: str | None = None,
     faults: bool = False,
     host: str = "127.0.0.1",
-    api_key: str | None = None,
+    api_key: str | Secret | None = None,
 ) -> None:
     """Run a sandbox in the foreground until Ctrl-C: what ``beatra-nb sandbox`` does.
 
@@ -231,6 +239,7 @@ def serve(
     """
     import signal
 
+    api_key = hide_key(api_key)
     if host not in ("127.0.0.1", "localhost"):
         raise InvalidInput("The sandbox listens on 127.0.0.1 only.", hint="Leave the host out.")
     over = threading.Event()
@@ -262,6 +271,7 @@ With curl:
   curl {box.base_url}/chat/completions \\
     -H "Authorization: Bearer {box.api_key}" \\
     -H "Content-Type: application/json" \\
+    -H "Idempotency-Key: $(uuidgen)" \\
     -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Say hi in five words."}}]}}'
 
 With the openai package:

@@ -129,7 +129,7 @@ def _listen(port: int) -> socket.socket:
         listener.bind(("127.0.0.1", port))
         listener.listen(512)
         listener.setblocking(False)
-    except (OSError, OverflowError) as problem:
+    except OSError as problem:
         listener.close()
         raise SandboxUnavailable(
             f"The sandbox cannot listen on port {port}: {problem}.",

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
+from beatra_nb.core.seams import Showable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,7 +22,7 @@ SMALLEST, LARGEST = -(2**63), 2**63 - 1  # what SQLite can hold
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Showable):
     """A call, as the journal keeps it.
 
     Attributes

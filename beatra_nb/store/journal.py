@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import os
 import sqlite3
+import sys
 import threading
 import time
 import warnings
@@ -42,6 +43,7 @@ SHOWN = 50
 LONGEST_SEARCH = 1000  # longer than anything a row holds
 PAGE = 500
 
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _SELECT = f"SELECT {', '.join(FIELDS)} FROM calls"  # noqa: S608
 
@@ -111,14 +113,25 @@ class Journal:
                     connection.execute(f"PRAGMA user_version = {version(connection)}")
                     connection.execute("COMMIT")
                 else:
-                    folder = next(parent for parent in self.path.parents if parent.exists())
-                    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-                        raise PermissionError
+                    self._try_folder()
             except Exception as problem:
                 self._drop_connection()
                 _, what, mend = diagnose(problem)
                 return f"{short(self.path)} {what}", mend
         return None
+
+    def _try_folder(self) -> None:
+        """Make the folder and a file in it, and take both away again: no mode or mount tells as surely."""
+        import tempfile
+
+        new = [folder for folder in self.path.parents if not folder.exists()]
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.path.parent).close()
+        finally:
+            for folder in new:
+                with suppress(OSError):  # it was not made, or somebody else uses it by now
+                    folder.rmdir()
 
     def _write(self, statement: str, values: tuple[object, ...]) -> int | None:
         """Run one statement, or let it wait. Warns outside the lock: a warning may run anybody's code."""
@@ -194,7 +207,7 @@ class Journal:
                 return
             self._told.add(kind)
         try:
-            warnings.warn(text, JournalWarning, stacklevel=4)
+            warnings.warn(text, JournalWarning, stacklevel=_users_level())
         except JournalWarning:
             # Warnings were turned into errors; a paid answer is not given up for one.
             import logging
@@ -321,6 +334,17 @@ def _where(text: str | None) -> tuple[str, tuple[object, ...]]:
         text = text.replace(letter, "\\" + letter)
     pattern = f"%{text}%"
     return " WHERE " + " OR ".join(f"{name} LIKE ?1 ESCAPE '\\'" for name in SEARCHED), (pattern,)
+
+
+def _users_level() -> int:
+    """Return the stack level, for who calls this, of the first frame that is not this package's own.
+
+    ``skip_file_prefixes`` would say the same, from Python 3.12 on.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _inode(path: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+from beatra_nb.core import seams
 from beatra_nb.core.errors import ConfigurationError
 from beatra_nb.core.seams import Showable
 from beatra_nb.store.entry import FIELDS, Entry
@@ -36,7 +37,7 @@ _DTYPES = {
 
 
 class JournalView(Showable, Sequence[Entry]):
-    """The newest calls, newest first: a sequence of entries that shows itself as a table.
+    """The newest calls, newest first: a sequence of entries that shows itself as a table, and prints as one.
 
     Attributes
     ----------
@@ -112,6 +113,9 @@ class JournalView(Showable, Sequence[Entry]):
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries)
+
+    def __str__(self) -> str:
+        return seams.to_plain(self)
 
     def __repr__(self) -> str:
         what = "" if self.text is None else f" for {self.text!r}"

@@ -320,6 +320,102 @@ async def test_without_being_asked_no_other_model_answers(wire: Wire, kind: type
     assert not reply.fallback
 
 
+@HOWS
+def test_the_key_that_an_error_names_repeats_the_whole_call(wire: Wire, client: bn.Client, how: str) -> None:
+    def keys() -> list[tuple[str, str]]:
+        found = [(asked.json["model"], asked.headers["idempotency-key"]) for asked in wire.asked]
+        wire.asked.clear()
+        return list(dict.fromkeys(found))
+
+    wire.say(http(503, GONE), b"")  # the pinned model is gone, then the connection breaks
+    stream = how == "streamed"
+    with pytest.raises(bn.ConnectionFailed) as caught:
+        client.chat("x", model="pinned", fallback="auto", stream=stream)
+    first = keys()
+    key = caught.value.idempotency_key
+    assert repr(key) in str(caught.value)
+    wire.say(http(503, GONE), whole(how))
+    reply = client.chat("x", model="pinned", fallback="auto", stream=stream, idempotency_key=key)
+    assert keys() == first, "the same calls with the same keys: nothing is paid twice"
+    assert reply.idempotency_key == key
+
+
+def test_a_partial_answer_says_that_another_model_gave_it(wire: Wire, client: bn.Client) -> None:
+    wire.say(http(503, GONE), sse(event(delta("half"))))
+    with pytest.raises(bn.IncompleteStream) as caught:
+        client.chat("x", model="pinned", fallback="auto", stream=True)
+    assert (caught.value.reply.text, caught.value.reply.fallback) == ("half", True)
+    assert caught.value.reply.asked_model == "pinned"
+    assert caught.value.idempotency_key == caught.value.reply.idempotency_key
+
+
+def test_nobody_is_told_to_do_what_was_done(wire: Wire, client: bn.Client) -> None:
+    wire.say(http(503, GONE))
+    for options in ({"model": "pinned", "fallback": "auto"}, {}):
+        with pytest.raises(bn.ServerError) as caught:
+            client.chat("x", **options)
+        assert "fallback" not in str(caught.value)
+    with pytest.raises(bn.ServerError, match="fallback"):
+        client.chat("x", model="pinned")
+
+
+@KINDS
+async def test_a_whole_answer_in_place_of_a_stream_is_taken(wire: Wire, kind: type[BaseClient]) -> None:
+    wire.say(http(200, completion("All at once.")))
+    reply = await ask(kind, wire.base_url, "streamed")
+    assert (reply.text, reply.complete) == ("All at once.", True)
+
+
+@KINDS
+@HOWS
+async def test_content_in_parts_is_put_together(wire: Wire, kind: type[BaseClient], how: str) -> None:
+    parts = [{"type": "text", "text": "He"}, {"type": "image"}, 7, {"type": "text", "text": "llo"}]
+    if how == "streamed":
+        wire.say(sse(event({"choices": [{"delta": {"content": parts}}]}), event(b"[DONE] ")))
+    else:
+        wire.say(http(200, {"choices": [{"message": {"content": parts}}]}))
+    assert (await ask(kind, wire.base_url, how)).text == "Hello"
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("how", "answer"),
+    [
+        ("plain", http(200, b'{"you sent": "' + KEY.encode())),
+        ("plain", http(200, {"you sent": KEY})),
+        (
+            "streamed",
+            [*sse(event({"error": {"code": "x", "message": KEY, "param": KEY, "details": {"a": KEY}}}))],
+        ),
+        ("streamed", [*sse(event(b"not json " + KEY.encode()))]),
+        ("streamed", http(200, {"you sent": KEY})),
+    ],
+    ids=["broken json", "no choices", "error event", "unreadable event", "no stream"],
+)
+async def test_a_key_that_is_quoted_back_is_shown_nowhere(
+    wire: Wire, kind: type[BaseClient], how: str, answer: Any
+) -> None:
+    wire.say(answer)
+    with pytest.raises(bn.BeatraError) as caught:
+        await ask(kind, wire.base_url, how)
+    error = caught.value
+    shown = f"{error} {vars(error)!r} {getattr(error, 'cause', None)!r} {error._repr_html_()}"
+    shown += "".join(error._render_traceback_()) + repr(vars(getattr(error, "cause", None) or error))
+    assert KEY not in shown
+    assert "[the key]" in shown
+
+
+def test_an_error_shown_as_text_is_more_than_its_repr(wire: Wire, client: bn.Client) -> None:
+    from IPython.core.formatters import DisplayFormatter
+
+    wire.say(http(429, {"error": {"code": "rate_limited", "message": "Slow down."}}, x_request_id="req_7"))
+    with pytest.raises(bn.RateLimited) as caught:
+        client.chat("x")
+    data, _ = DisplayFormatter().format(caught.value)
+    assert "req_7" in data["text/plain"]
+    assert "RateLimited(" not in data["text/plain"]
+
+
 def test_other_failures_are_no_reason_to_fall_back(wire: Wire, client: bn.Client) -> None:
     wire.say(http(403, {"error": {"code": "forbidden", "message": "No."}}))
     with pytest.raises(bn.PermissionDenied):
@@ -658,7 +754,17 @@ def test_nobody_there_is_an_error() -> None:
         with pytest.raises(bn.ConnectionFailed) as caught:
             client.chat("x")
     assert caught.value.attempts == 4
-    assert repr(caught.value.idempotency_key) in str(caught.value), "says how not to pay twice"
+    assert "paid twice" not in str(caught.value), "nothing has left: there is nothing to pay"
+
+
+def test_a_refused_call_that_may_have_arrived_says_how_not_to_pay_twice(wire: Wire) -> None:
+    wire.say(b"")  # the connection ends before an answer
+    with (
+        bn.Client(KEY, base_url=wire.base_url, timeout=QUICK) as client,
+        pytest.raises(bn.BeatraError) as caught,
+    ):
+        client.chat("x")
+    assert repr(caught.value.idempotency_key) in str(caught.value)
 
 
 # ── parity ──

@@ -6,9 +6,11 @@ import asyncio
 import copy
 import pickle
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, create_model
 
 import beatra_nb as bn
 from beatra_nb.sandbox import Sandbox
@@ -338,12 +340,65 @@ def test_invalid_data_is_no_turn(wire: Wire, client: bn.Client) -> None:
     )
 
 
-def test_a_pickled_conversation_goes_on_with_the_default_client(talk: bn.Client) -> None:
+def test_a_copy_keeps_the_client(talk: bn.Client) -> None:
     chat = chat_of(talk, temperature=0.5)
     chat.send("x")
-    for again in (pickle.loads(pickle.dumps(chat)), copy.deepcopy(chat)):
+    for again in (copy.copy(chat), copy.deepcopy(chat)):
         assert again.turns == chat.turns
         assert (again.system, again.model, again.defaults) == (chat.system, chat.model, chat.defaults)
+        again.send("y")
+        assert talk.last is again.turns[-1].reply
+        assert len(chat.turns) == 1
+    with pytest.raises(TypeError, match="save"):
+        pickle.dumps(chat)  # it would come back with another account's client
+
+
+def test_a_pickled_conversation_goes_on_with_the_default_client(box: Sandbox) -> None:
+    with bn.connect(box.api_key, base_url=box.base_url) as client:
+        chat = bn.Chat("Be brief.", temperature=0.5)
+        chat.send("x")
+        again = pickle.loads(pickle.dumps(chat))
+        assert again.turns == chat.turns
+        assert (again.system, again.model, again.defaults) == (chat.system, chat.model, chat.defaults)
+        again.send("y")
+        assert client.last is again.turns[-1].reply
+
+
+async def test_awaited_it_stays_with_its_own_client(talk: bn.Client, box: Sandbox) -> None:
+    chat = bn.Chat(client=talk)
+    before = len(box.seen)
+    await chat.asend("x")
+    assert len(box.seen) == before + 1, "it went where the blocking client goes"
+    assert chat._async_client is not None
+    await chat._async_client.close()
+    only_async = bn.Chat(async_client=talk.twin())
+    with pytest.raises(bn.InvalidInput, match="async client"):
+        only_async.send("x")
+
+
+def test_what_is_really_sent_decides_whether_it_is_the_same_call(wire: Wire, client: bn.Client) -> None:
+    def city(**fields: Any) -> type[BaseModel]:
+        return create_model("City", **fields)
+
+    wire.say(b"")
+    chat = bn.Chat(client=client)
+    for schema in (city(name=(str, ...)), city(name=(str, ...), country=(str, ...)), city(name=(str, ...))):
+        with pytest.raises(bn.ConnectionFailed):
+            chat.send("x", schema=schema)
+    keys = list(dict.fromkeys(asked.headers["idempotency-key"] for asked in wire.asked))
+    assert len(keys) == 2, "the changed schema is another call, the first one again is not"
+
+
+def test_a_call_whose_end_is_unknown_survives_saving(wire: Wire, client: bn.Client, tmp_path: Path) -> None:
+    wire.say(b"")
+    chat = bn.Chat(client=client)
+    with pytest.raises(bn.ConnectionFailed):
+        chat.send("x")
+    again = bn.Chat.load(chat.save(tmp_path / "chat.json"), client=client)
+    for copied in (again, chat.fork()):
+        with pytest.raises(bn.ConnectionFailed):
+            copied.send("x")
+    assert len({asked.headers["idempotency-key"] for asked in wire.asked}) == 1
 
 
 def test_without_a_client_the_default_one_answers(box: Sandbox) -> None:

@@ -200,9 +200,22 @@ def test_no_body_breaks_the_reader(status: int, body: bytes) -> None:
 )
 def test_no_envelope_breaks_the_reader(inner: dict[str, Any]) -> None:
     error = error_from_envelope(inner, status=500, request_id=None)
-    assert (error is None) == (not isinstance(inner.get("code"), str))
+    says = isinstance(inner.get("code"), str) or isinstance(inner.get("retryable"), bool)
+    assert (error is not None) == says
     if error is not None:
         assert error.retryable is (inner.get("retryable") is True)
+
+
+@pytest.mark.parametrize("code", ["", ', "code": 12', ', "code": null'])
+@pytest.mark.parametrize("flag", [True, False])
+@pytest.mark.parametrize("status", [400, 503])
+def test_the_flag_decides_also_without_a_code(code: str, flag: bool, status: int) -> None:
+    body = f'{{"error": {{"message": "not now", "retryable": {str(flag).lower()}{code}}}}}'
+    error = error_from(status, {}, body.encode())
+    assert error.retryable is flag
+    assert error.message == "not now"
+    assert error.code is None
+    assert error.hint
 
 
 def test_an_unexpected_success() -> None:

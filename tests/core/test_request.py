@@ -215,11 +215,10 @@ def test_falling_back_is_another_call_that_can_be_repeated() -> None:
     request = ChatRequest.of("x", model="pinned", fallback="auto", idempotency_key="k1")
     other = request.falling_back()
     assert (other.model, other.fallback) == ("auto", None)
-    assert other.key != request.key
-    assert (
-        other.key
-        == ChatRequest.of("x", model="pinned", fallback="auto", idempotency_key="k1").falling_back().key
-    )
+    assert (other.key, other.asked) == (request.key, "pinned"), "to its caller it is the same call"
+    assert other.wire_key != request.wire_key, "another body must not be sent with the same key"
+    again = ChatRequest.of("x", model="pinned", fallback="auto", idempotency_key="k1").falling_back()
+    assert other.wire_key == again.wire_key
 
 
 def test_response_formats() -> None:

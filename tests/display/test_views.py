@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from beatra_nb.core.reply import (
 )
 from beatra_nb.display import pieces, views
 from beatra_nb.display.view import Badge, Card, Row, Text
+from beatra_nb.store.entry import Entry
 from beatra_nb.store.view import JournalView
 from tests.display.audit import audit
 from tests.display.gallery import REQUEST_ID, City, conversation, error_classes, filled, make_error, reply
@@ -114,6 +116,33 @@ class TestReply:
 
     def test_an_empty_answer_says_that_it_is(self) -> None:
         says(reply(""), "The answer is empty.")
+
+    def test_a_model_that_declined_is_quoted(self) -> None:
+        declined = Reply(
+            "", raw={"choices": [{"message": {"content": None, "refusal": "I would rather not."}}]}
+        )
+        says(declined, "The model declined: I would rather not.")
+        silent(declined, "The answer is empty")
+        silent(declined.with_(text="Gladly."), "declined")
+        part = declined.with_(complete=False)
+        says(part, "The model declined: I would rather not.", "Cut short")
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            None,
+            [],
+            {"choices": None},
+            {"choices": []},
+            {"choices": [{"message": None}]},
+            {"choices": [{"message": {"refusal": None}}]},
+            {"choices": [{"message": {"refusal": {"a": 1}}}]},
+            {"choices": [{"message": {"refusal": " \n"}}]},
+            {"choices": {"0": 1}},
+        ],
+    )
+    def test_an_odd_body_holds_no_refusal(self, raw: Any) -> None:
+        says(Reply("", raw=raw), "The answer is empty.")
 
     def test_nothing_known_leaves_no_empty_footer(self) -> None:
         assert display.to_plain(Reply("Hi")) == "Hi"
@@ -265,11 +294,23 @@ class TestErrors:
             (errors.Timeout("x"), "Not blindly"),
             (errors.Timeout("x", retryable=True), "Yes, the same call"),
             (errors.IncompleteStream("x", reply=Reply("part")), "as a new call"),
-            (errors.Interrupted(), "as a new call"),
+            (errors.Interrupted(reply=Reply("part", complete=False)), "as a new call"),
+            (errors.Interrupted(reply=Reply("part", complete=False), idempotency_key="k"), "as a new call"),
+            (errors.Interrupted(reply=Reply(""), idempotency_key="k"), "as a new call"),
+            (errors.Interrupted(idempotency_key="k"), "Yes, with the key named below: then nothing is paid"),
+            (
+                errors.Interrupted(reply=Reply("", complete=False), idempotency_key="k"),
+                "Yes, with the key named below: then nothing is paid twice.",
+            ),
         ],
     )
     def test_whether_to_try_again(self, error: BaseException, words: str) -> None:
         says(error, words)
+
+    def test_a_look_up_that_was_stopped_is_simply_made_again(self) -> None:
+        stopped = errors.Interrupted("You stopped the call.")
+        says(stopped, "Yes.")
+        silent(stopped, "paid", "charged", "key")
 
     def test_the_pair_of_status_and_code(self) -> None:
         says(errors.RateLimited("x", status=429, code="rate_limited"), "429 rate_limited")
@@ -289,6 +330,61 @@ class TestJournal:
     def test_nothing_yet(self, tmp_path: Path) -> None:
         says(JournalView([], 0, tmp_path / "j.sqlite"), "The journal is empty")
         says(JournalView([], 0, tmp_path / "j.sqlite", "abc"), "No call matches “abc”")
+
+    def test_it_prints_as_its_table(self, tmp_path: Path) -> None:
+        calls = filled("word")["journal"]
+        assert str(calls) == display.to_plain(calls)
+        assert "error: word" in str(calls)
+        assert "No call matches" in str(JournalView([], 0, tmp_path / "j.sqlite", "abc"))
+
+
+class TestSingles:
+    def test_a_model(self) -> None:
+        model = ModelInfo("beatra-large-2", "beatra", "available", ("chat", "tools"), ("text",))
+        says(
+            model,
+            "Model",
+            "beatra-large-2",
+            "Run by",
+            "Status",
+            "available",
+            "chat, tools",
+            "Takes and gives",
+        )
+        silent(ModelInfo("beatra-large-2"), "Run by", "Status", "Can do", "Takes and gives")
+
+    def test_a_capability(self) -> None:
+        says(
+            Capability("chat", "Available", "Talks."),
+            "chat",
+            "Available",
+            "a contract: build on it",
+            "Talks.",
+        )
+        silent(Capability("chat"), "Release", "Which means", "What it is")
+
+    def test_a_tool_call(self) -> None:
+        says(ToolCall("c1", "weather", '{"city":"Łódź"}'), "weather", "c1", '"city": "Łódź"')
+        says(ToolCall("", "weather", '{"city":'), "weather", '{"city":')
+
+    def test_a_call_of_the_journal(self) -> None:
+        time = datetime(2026, 11, 23, 12, tzinfo=UTC)
+        entry = Entry(time, "chat", "error", "auto", request_id=REQUEST_ID, http_status=429, sandbox=True)
+        says(
+            entry,
+            "2026-11-23 12:00:00",
+            "Verb",
+            "chat",
+            "error",
+            "auto",
+            REQUEST_ID,
+            "HTTP",
+            "429",
+            "sandbox",
+        )
+        silent(entry, "None", "Credits", "Tokens", "Task id")
+        assert entry._repr_html_() == display.to_html(entry)
+        assert not hasattr(entry, "__dict__")
 
 
 class TestConnections:

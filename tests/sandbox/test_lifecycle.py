@@ -14,8 +14,10 @@ import sys
 import textwrap
 import threading
 import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -92,10 +94,12 @@ def test_a_port_and_a_key_of_ones_own() -> None:
             assert chat(http).status_code == 200, number
 
 
-@pytest.mark.parametrize("port", [-1, 70000])
-def test_ports_that_cannot_be(port: int) -> None:
-    with pytest.raises(SandboxUnavailable, match="cannot listen"):
+@pytest.mark.parametrize("port", [-1, 65536, 10**30, "a", "8765", None, True, 1.0])
+def test_ports_that_cannot_be(port: Any) -> None:
+    with pytest.raises(InvalidInput, match="from 0 to 65535, not ") as caught:
         sandbox.start(engine="scripted", port=port)
+    assert repr(port) in caught.value.message
+    assert ".." not in str(caught.value)
 
 
 def test_an_unknown_engine() -> None:
@@ -303,6 +307,23 @@ def test_a_key_that_no_header_can_carry_is_not_echoed() -> None:
     assert isinstance(Secret("x"), Secret)
 
 
+@pytest.mark.parametrize(
+    ("begin", "wrong"),
+    [
+        (sandbox.start, {"port": "a"}),
+        (sandbox.start, {"engine": "gpt"}),
+        (sandbox.serve, {"host": "0.0.0.0"}),
+    ],
+)
+def test_no_frame_of_an_error_holds_the_key(begin: Any, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        begin(**{"engine": "scripted", "api_key": "sk-secret", **wrong})
+    told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    ours = [frame for frame in told.stack if "beatra_nb" in Path(frame.filename).parts and frame.locals]
+    assert ours
+    assert "sk-secret" not in repr([frame.locals for frame in ours])
+
+
 # --- in the foreground
 
 
@@ -327,6 +348,7 @@ def test_serve_prints_how_to_use_it_and_stops_cleanly(number: signal.Signals) ->
         )
         assert answer.status_code == 200
         assert "curl " in told
+        assert '-H "Idempotency-Key: $(uuidgen)"' in told
         assert "OpenAI(" in told
         process.send_signal(number)
         rest, errors = process.communicate(timeout=10)

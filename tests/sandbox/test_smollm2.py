@@ -80,6 +80,14 @@ def test_length_stop_and_choices(real: httpx.Client) -> None:
     assert several["usage"]["completion_tokens"] == 24
 
 
+def test_an_answer_that_nobody_bounded_has_an_end(real: httpx.Client) -> None:
+    endless = {"type": "array", "items": {"type": "integer"}, "minItems": 600}
+    asked = {"type": "json_schema", "json_schema": {"name": "x", "schema": endless}}
+    answer = chat(real, "Count.", response_format=asked).json()
+    assert answer["choices"][0]["finish_reason"] == "length"
+    assert answer["usage"]["completion_tokens"] == 512
+
+
 def test_answers_fit_their_schema(real: httpx.Client) -> None:
     schema = {
         "type": "object",

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from beatra_nb import sandbox
+from beatra_nb.core.client import Client
 from beatra_nb.core.errors import BeatraError
 from beatra_nb.store import journal as module
 from beatra_nb.store.journal import Journal, JournalWarning
@@ -224,6 +226,38 @@ def test_rows_that_wait_are_bounded(file: Path):
     journal.close()  # tries once more
     assert len(journal) == 1000
     assert journal.view()[0].request_id == "req_1499"
+
+
+def test_a_check_leaves_nothing_behind(isolated: Path, tmp_path: Path):
+    assert Journal.open().trouble() is None
+    assert Journal.open(tmp_path / "a" / "b" / "j.sqlite3").trouble() is None
+    assert not isolated.exists()
+    assert not (tmp_path / "a").exists()
+    Journal.open().record(entry())
+    assert Journal.open().trouble() is None
+    assert len(Journal.open()) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc")
+@pytest.mark.parametrize("path", ["/proc/x/j.sqlite3", "/proc/j.sqlite3", "/proc/version/j.sqlite3"])
+def test_a_check_finds_a_place_where_nothing_can_be_made(path: str):
+    trouble = Journal.open(path).trouble()  # file modes say to root that all is well there
+    assert trouble is not None
+    assert "cannot write" in trouble[0]
+    assert "BEATRA_HOME" in trouble[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names have other limits there")
+def test_a_check_takes_away_the_folders_it_could_make(tmp_path: Path):
+    assert Journal.open(tmp_path / "a" / "b" / ("c" * 255) / ("d" * 256) / "j.sqlite3").trouble() is not None
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_warning_points_at_the_users_line(file: Path):
+    file.write_bytes(b"not a database, not at all " * 50)
+    with sandbox.start(engine="scripted") as box, pytest.warns(JournalWarning) as told:
+        Client(base_url=box.base_url, api_key=box.api_key).chat("Hi")
+    assert [each.filename for each in told] == [__file__]
 
 
 @pytest.mark.parametrize("steps", range(len(MIGRATIONS) + 1))

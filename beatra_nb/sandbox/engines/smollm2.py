@@ -2,6 +2,9 @@
 
 It answers one request at a time, first come, first served, for all sandboxes of this Python process. It is a
 toy: greetings, summaries and answers under a schema work, arithmetic does not.
+
+Where a request asks for no ``max_tokens``, an answer stops after 512 tokens; where it asks for more than 1024,
+after 1024. Either way its ``finish_reason`` is then ``length``.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from beatra_nb.sandbox.engines.base import Call, ChatRequest, Event, Finish, Mes
 from beatra_nb.sandbox.engines.model_process import Item, ModelProcess, Refused
 
 CONTEXT = 4096  # tokens of prompt and answer together
-MAX_TOKENS = 1024  # a toy that rambles on is stopped here
+DEFAULT_MAX_TOKENS = 512  # where a request does not say: a toy that rambles on keeps nobody waiting for long
+MAX_TOKENS = 1024  # whatever a request says
 TEMPERATURE, TOP_P = 0.3, 0.9  # where a request does not say: hotter, so small a model loses the thread
 SYSTEM = "You are a helpful assistant."  # always sent: the template's own default derails the model
 
@@ -133,7 +137,7 @@ def _body(request: ChatRequest, tool: Tool | None, index: int) -> dict[str, Any]
         "messages": messages,
         "stream": True,
         "stream_options": {"include_usage": True},
-        "max_tokens": min(request.max_tokens or MAX_TOKENS, MAX_TOKENS),
+        "max_tokens": min(request.max_tokens or DEFAULT_MAX_TOKENS, MAX_TOKENS),
         "temperature": TEMPERATURE if request.temperature is None else request.temperature,
         "top_p": TOP_P if request.top_p is None else request.top_p,
         "seed": secrets.randbits(31) if request.seed is None else (request.seed + index) & 0x7FFFFFFF,
