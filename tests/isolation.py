@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from beatra_nb.core.settings import weights_home
@@ -23,9 +24,16 @@ WEIGHTS = weights_home()
 # What the machine needs to find its tools stays; what steers this package, its clients and Jupyter goes.
 STEERING = ("BEATRA_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "JPY_", "XDG_")
 
+# The suite says the same thing every time; `--hypothesis-profile explore` looks for new examples.
+# First examples pay for imports on shared cores, so none is timed.
+hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", max_examples=2000, deadline=None)
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Clean the process's environment; kernels inherit it."""
+    """Clean the process's environment, which kernels inherit; and make property tests repeatable."""
+    if not config.getoption("--hypothesis-profile", None):
+        hypothesis.settings.load_profile("suite")
     home = Path(tempfile.mkdtemp(prefix="beatra-nb-tests-"))
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     for name in list(os.environ):

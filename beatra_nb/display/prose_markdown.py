@@ -16,7 +16,7 @@ from beatra_nb.display.prose import TASK, image_name, parse
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-_MARKS = {"strong": "**", "em": "*", "s": "~~"}
+_MARKS = {"strong": ("**", "__"), "em": ("*", "_"), "s": ("~~",)}
 # In a front end without formulas these would be links, images, code or html inside the formula's source.
 _AMBIGUOUS = re.compile(r"\]\s*[(\[:]|!\[|[`~@]|://|www\.|\n\s*\n|&[#\w]")
 
@@ -140,7 +140,8 @@ def inline_markdown(tokens: list[Token]) -> str:
         elif kind == "image":
             out.append(f"[🖼 {md_text(image_name(token))}]({_target(token)})")
         elif token.tag in _MARKS:
-            out.append(_MARKS[token.tag])
+            # The very signs of the source: with others, neighbours such as *a*_b_ would run together.
+            out.append(token.markup if token.markup in _MARKS[token.tag] else "")
         else:
             out.append(md_text(token.content))
     return "".join(out)

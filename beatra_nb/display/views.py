@@ -210,7 +210,9 @@ def _journal(obj: Any, scope: Scope) -> View:  # noqa: ANN401
 
 def _entry(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     row = obj.as_dict()
-    known = [name for name, value in row.items() if not (value is None or value == "" or name == "sandbox")]
+    # The sandbox has its mark below; a call that took no time at all was not timed.
+    left_out = {"sandbox", *([] if seconds(row["duration"]) else ["duration"])}
+    known = [name for name, value in row.items() if value not in (None, "") and name not in left_out]
     fields = tuple((_head(name), _cell(name, row)) for name in known)
     marks = tuple(sandbox_badge(obj))
     return Card(Fields(fields), label="Call", footer=Row(marks) if marks else None)

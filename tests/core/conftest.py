@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
-import hypothesis
 import pytest
 
 import beatra_nb as bn
 from beatra_nb.core import policy
 from beatra_nb.sandbox import Sandbox
 from tests.core.wire import KEY, Wire
-
-# First examples pay for imports, and two cores are shared with whatever else runs: no test measures time by chance.
-hypothesis.settings.register_profile("shared", deadline=None)
-hypothesis.settings.load_profile("shared")
 
 QUICK = bn.Timeouts(connect=2, read=0.5, total=5)
 

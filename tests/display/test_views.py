@@ -382,7 +382,8 @@ class TestSingles:
             "429",
             "sandbox",
         )
-        silent(entry, "None", "Credits", "Tokens", "Task id")
+        silent(entry, "None", "Credits", "Tokens", "Task id", "Duration")
+        says(dataclasses.replace(entry, credits=Decimal(0), duration=0.25), "Credits", "Duration", "250 ms")
         assert entry._repr_html_() == display.to_html(entry)
         assert not hasattr(entry, "__dict__")
 
