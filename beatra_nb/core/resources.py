@@ -91,11 +91,8 @@ def _chat_once(context: Context, request: ChatRequest) -> Flow[Reply]:
         sent = yield from send(context, call)
         ledger.sent(sent)
         reply = _reply(sent, read_json(sent.answer), request, ledger.elapsed())
-        if request.schema is not None and not reply.tool_calls:
-            ledger.reply = reply  # paid for, whatever the parsing finds
-            reply = reply.with_(data=parse_data(reply, request.schema))
-        ledger.reply = reply
-    return reply
+        ledger.reply = reply  # paid for, whatever the parsing finds
+        return _with_data(reply, request)
 
 
 class Growing:
@@ -154,7 +151,7 @@ def _stream_once(context: Context, request: ChatRequest, growing: Growing) -> Fl
         if not sent.answer.open:
             ledger.reply = reply = growing.settle(_whole_instead(sent, request, ledger.elapsed()))
             yield reply.text
-            return reply
+            return growing.settle(_with_data(reply, request))
         try:
             cause = yield from _read_stream(context, sent, growing.assembler)
         except (KeyboardInterrupt, GeneratorExit) as stop:
@@ -178,12 +175,8 @@ def _stream_once(context: Context, request: ChatRequest, growing: Growing) -> Fl
                 idempotency_key=request.key,
                 hint="What had arrived is in the error's .reply; do not act on it as if it were whole.",
             ) from (cause if isinstance(cause, APIError) else None)
-        reply = growing.reply()
-        if request.schema is not None and not reply.tool_calls:
-            ledger.reply = growing.settle(reply)
-            reply = reply.with_(data=parse_data(reply, request.schema))
-        ledger.reply = growing.settle(reply)
-    return reply
+        ledger.reply = reply = growing.settle(growing.reply())
+        return growing.settle(_with_data(reply, request))
 
 
 def _whole_instead(sent: Sent, request: ChatRequest, elapsed: float) -> Reply:
@@ -193,10 +186,14 @@ def _whole_instead(sent: Sent, request: ChatRequest, elapsed: float) -> Reply:
     if "json" not in kind:
         what = f"not with the event stream that was asked for ({kind})"
         raise unexpected(answer.status, answer.headers, answer.body, what)
-    reply = _reply(sent, read_json(answer), request, elapsed)
-    if request.schema is not None and not reply.tool_calls:
-        reply = reply.with_(data=parse_data(reply, request.schema))
-    return reply
+    return _reply(sent, read_json(answer), request, elapsed)
+
+
+def _with_data(reply: Reply, request: ChatRequest) -> Reply:
+    """Return the reply with what its text says, where a schema was asked for (and no tool in place of a text)."""
+    if request.schema is None or reply.tool_calls:
+        return reply
+    return reply.with_(data=parse_data(reply, request.schema))
 
 
 def _read_stream(context: Context, sent: Sent, assembler: Assembler) -> Flow[BeatraError | None]:
