@@ -80,7 +80,7 @@ class Timeouts:
     read : float
         For the next sign of life: headers, or the next piece of a body.
     total : float
-        For one logical call, its attempts and pauses included. Checked between pieces.
+        For one logical call, its attempts and pauses included.
     """
 
     connect: float = CONNECT_TIMEOUT

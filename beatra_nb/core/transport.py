@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from beatra_nb import __version__
+from beatra_nb.core import deadline
 from beatra_nb.core.errors import ConfigurationError, Interrupted
 from beatra_nb.core.flow import Answer, Failure, Flow, Outcome, Pause, Send, Wish, _Read
 from beatra_nb.core.settings import is_loopback
@@ -155,6 +156,7 @@ class Transport:
         self.base_url = base_url
         self.key = key
         self.http: httpx.Client = _configured(httpx.Client, base_url, key)
+        deadline.install(self.http)
         # A client that nobody closed, such as the default one, closes its connections when it goes.
         weakref.finalize(self, self.http.close)
 
@@ -186,6 +188,7 @@ class Run(Generic[T]):
         self._flow = flow
         self._response: httpx.Response | None = None
         self._pieces: Iterator[bytes] | None = None
+        self._over = 0.0  # when the total time of the call ends, by the monotonic clock
 
     def __iter__(self) -> Run[T]:
         return self
@@ -224,30 +227,29 @@ class Run(Generic[T]):
 
     def _send(self, wish: Send) -> Answer | Failure:
         transport = self._transport
-        over = time.monotonic() + wish.seconds
+        self._over = time.monotonic() + wish.seconds
         try:
-            response = transport.http.send(_request(transport.http, transport.base_url, wish), stream=True)
-            if _stays_open(response, wish):
-                self._response, self._pieces = response, response.iter_bytes()
-                return _answer(response, stays_open=True)
-            try:
-                pieces = []
-                for piece in response.iter_bytes():
-                    pieces.append(piece)
-                    if time.monotonic() > over:
-                        return TOO_SLOW
-            finally:
-                response.close()
-            return _answer(response, b"".join(pieces))
+            with deadline.until(self._over):
+                request = _request(transport.http, transport.base_url, wish)
+                response = transport.http.send(request, stream=True)
+                if _stays_open(response, wish):
+                    self._response, self._pieces = response, response.iter_bytes()
+                    return _answer(response, stays_open=True)
+                try:
+                    response.read()
+                finally:
+                    response.close()
+            return _answer(response, response.content)
         except Exception as error:
-            return _failure(error)
+            return TOO_SLOW if time.monotonic() > self._over else _failure(error)
 
     def _read(self) -> bytes | Failure | None:
         assert self._pieces is not None  # noqa: S101 - a flow reads only what it has opened
         try:
-            return next(self._pieces, None)
+            with deadline.until(self._over):
+                return next(self._pieces, None)
         except Exception as error:
-            return _failure(error)
+            return TOO_SLOW if time.monotonic() > self._over else _failure(error)
 
     def _drain(self) -> None:
         """Read the end of a finished stream; a server that keeps it open is hung up on."""

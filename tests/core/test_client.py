@@ -205,6 +205,35 @@ async def test_an_answer_that_dribbles_is_ended_by_the_total_time(wire: Wire, ki
 
 
 @KINDS
+@HOWS
+async def test_headers_that_dribble_are_ended_by_the_total_time(
+    wire: Wire, kind: type[BaseClient], how: str
+) -> None:
+    slow: list[bytes | float] = [b"HTTP/1.1 200 OK\r\n"]
+    for number in range(100):
+        slow += [0.1, f"x-{number}: 1\r\n".encode()]
+    wire.say(slow)
+    began = time.monotonic()
+    with pytest.raises(bn.Timeout):
+        await ask(kind, wire.base_url, how, timeout=bn.Timeouts(connect=1, read=1, total=0.5))
+    assert time.monotonic() - began < 5, "not the ten seconds of the headers"
+    assert len(wire.asked) == 1
+
+
+def test_the_total_time_holds_on_a_connection_that_is_used_again(wire: Wire) -> None:
+    slow: list[bytes | float] = [b"HTTP/1.1 200 OK\r\n"]
+    for number in range(100):
+        slow += [0.1, f"x-{number}: 1\r\n".encode()]
+    wire.say(http(200, completion()), slow)
+    began = time.monotonic()
+    with bn.Client(KEY, base_url=wire.base_url, timeout=bn.Timeouts(connect=1, read=1, total=0.5)) as client:
+        assert client.chat("x").complete
+        with pytest.raises(bn.Timeout):
+            client.chat("y")
+    assert time.monotonic() - began < 5
+
+
+@KINDS
 async def test_a_stream_that_dribbles_is_ended_by_the_total_time(wire: Wire, kind: type[BaseClient]) -> None:
     def dribble() -> Any:
         yield from sse()
@@ -213,7 +242,7 @@ async def test_a_stream_that_dribbles_is_ended_by_the_total_time(wire: Wire, kin
             yield 0.05
 
     wire.say(dribble())
-    with pytest.raises(bn.IncompleteStream, match="whole within") as caught:
+    with pytest.raises(bn.IncompleteStream, match=r"not whole (within|in the time)") as caught:
         await ask(kind, wire.base_url, "streamed", timeout=bn.Timeouts(connect=1, read=1, total=0.5))
     assert isinstance(caught.value.cause, bn.Timeout)
     assert 0 < len(caught.value.reply.text) < 100
