@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from beatra_nb.core.reply import Reply
     from beatra_nb.core.request import ChatRequest
     from beatra_nb.display.live import Painter
-    from beatra_nb.store.journal import Journal
 
 T = TypeVar("T")
 
@@ -53,7 +52,7 @@ class BaseClient(seams.Showable, abc.ABC):
         )
         self._lock = threading.Lock()
         self._closed = False
-        self._book: Journal | None = None
+        self._made: Context | None = None
         self._last: Reply | None = None
         self.last_at = 0.0  # when the last answer came, by the monotonic clock
         if self.mode == "live":
@@ -99,19 +98,17 @@ class BaseClient(seams.Showable, abc.ABC):
             seams.say_once("sandbox", TOLD)
 
     def _context(self, base_url: str, key: Secret) -> Context:
-        settings = self._settings
-        return Context(
-            base_url=base_url,
-            timeouts=settings.timeouts,
-            max_attempts=settings.max_attempts,
-            journal=self._journal(),
-            scrub=scrubber(key),
-        )
-
-    def _journal(self) -> Journal | None:
-        if self._book is None and self._settings.journal:
-            self._book = seams.journal()  # looked up once: finding the user's folder takes longer than a row
-        return self._book
+        if self._made is None or self._made.base_url != base_url:
+            settings = self._settings
+            self._made = Context(
+                base_url=base_url,
+                timeouts=settings.timeouts,
+                max_attempts=settings.max_attempts,
+                # Looked up once: finding the user's folder takes longer than writing a row.
+                journal=seams.journal() if settings.journal else None,
+                scrub=scrubber(key),
+            )
+        return self._made
 
     @contextlib.contextmanager
     def _remember(self, request: ChatRequest) -> Iterator[None]:

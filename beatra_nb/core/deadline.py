@@ -7,11 +7,10 @@ whole. The deadline belongs to a thread, because a blocking call does; the conne
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -22,13 +21,16 @@ if TYPE_CHECKING:
 _mine = threading.local()
 
 
-@contextlib.contextmanager
-def until(moment: float) -> Iterator[None]:
+class until:  # noqa: N801 - it reads as a word: with until(moment)
     """Cut every wait for a socket in this thread, so that none lasts beyond ``moment`` (monotonic seconds)."""
-    _mine.moment = moment
-    try:
-        yield
-    finally:
+
+    def __init__(self, moment: float) -> None:
+        self._moment = moment
+
+    def __enter__(self) -> None:
+        _mine.moment = self._moment
+
+    def __exit__(self, *failure: object) -> None:
         _mine.moment = None
 
 

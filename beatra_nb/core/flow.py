@@ -190,8 +190,8 @@ def send(context: Context, call: Call) -> Flow[Sent]:
         attempt += 1
         left = max(deadline - context.now(), 0.001)
         outcome = yield Send(call, _within(context.timeouts, left), left)
-        if isinstance(outcome, Answer):
-            outcome = replace(outcome, body=context.scrub(outcome.body))
+        if isinstance(outcome, Answer) and (body := context.scrub(outcome.body)) is not outcome.body:
+            outcome = replace(outcome, body=body)
         if isinstance(outcome, Answer) and 200 <= outcome.status < 300:
             return Sent(outcome, attempt, deadline)
         error, asked_for = _failure(outcome, context)
