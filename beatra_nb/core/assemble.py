@@ -116,11 +116,6 @@ class Assembler:
             slot["arguments"] += _text(function.get("arguments"))
 
     @property
-    def begun(self) -> bool:
-        """Whether anything of an answer has arrived."""
-        return bool(self._head or self._first)
-
-    @property
     def text(self) -> str:
         """The first choice's text so far."""
         return "".join(self._first)

@@ -6,7 +6,7 @@ import abc
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
 from beatra_nb.core import seams
 from beatra_nb.core.errors import BeatraError, ConfigurationError
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from beatra_nb.core.reply import Reply
     from beatra_nb.core.request import ChatRequest
     from beatra_nb.display.live import Painter
-
-T = TypeVar("T")
 
 TOLD = (
     "No API key is set, so the sandbox inside this package answers: a small model on this machine. "
