@@ -17,16 +17,21 @@ __version__ = "0.1.0"
 _NAMES = {
     "beatra_nb.verbs": """
         connect chat stream models capabilities health journal last traceback
+        music upload task tasks pending
         achat astream amodels acapabilities ahealth
+        amusic aupload atask atasks apending
     """,
     "beatra_nb.core.client": "Client",
     "beatra_nb.core.async_client": "AsyncClient",
     "beatra_nb.core.conversation": "Chat Turn",
     "beatra_nb.core.streams": "TextStream AsyncTextStream",
     "beatra_nb.core.reply": "Reply Usage ToolCall ModelInfo ModelList Capability CapabilityList Health",
+    "beatra_nb.core.task": "Task AsyncTask Progress Billing TaskWarning",
+    "beatra_nb.core.media": "Clip AsyncClip Artifact",
+    "beatra_nb.core.task_list": "TaskList AsyncTaskList PendingList AsyncPendingList LostJob",
     "beatra_nb.core.settings": "Timeouts",
     "beatra_nb.core.errors": """
-        BeatraError ConfigurationError SandboxUnavailable InvalidInput ConnectionFailed Timeout
+        BeatraError ConfigurationError SandboxUnavailable InvalidInput ConnectionFailed Timeout TaskTimeout
         IncompleteStream InvalidData APIError AuthenticationError PermissionDenied InsufficientBalance
         InvalidRequest NotFound Conflict RateLimited ServerError UnexpectedResponse TaskFailed Interrupted
     """,
@@ -57,8 +62,12 @@ if TYPE_CHECKING:
     from beatra_nb.core.errors import SandboxUnavailable as SandboxUnavailable
     from beatra_nb.core.errors import ServerError as ServerError
     from beatra_nb.core.errors import TaskFailed as TaskFailed
+    from beatra_nb.core.errors import TaskTimeout as TaskTimeout
     from beatra_nb.core.errors import Timeout as Timeout
     from beatra_nb.core.errors import UnexpectedResponse as UnexpectedResponse
+    from beatra_nb.core.media import Artifact as Artifact
+    from beatra_nb.core.media import AsyncClip as AsyncClip
+    from beatra_nb.core.media import Clip as Clip
     from beatra_nb.core.reply import Capability as Capability
     from beatra_nb.core.reply import CapabilityList as CapabilityList
     from beatra_nb.core.reply import Health as Health
@@ -70,11 +79,26 @@ if TYPE_CHECKING:
     from beatra_nb.core.settings import Timeouts as Timeouts
     from beatra_nb.core.streams import AsyncTextStream as AsyncTextStream
     from beatra_nb.core.streams import TextStream as TextStream
+    from beatra_nb.core.task import AsyncTask as AsyncTask
+    from beatra_nb.core.task import Billing as Billing
+    from beatra_nb.core.task import Progress as Progress
+    from beatra_nb.core.task import Task as Task
+    from beatra_nb.core.task import TaskWarning as TaskWarning
+    from beatra_nb.core.task_list import AsyncPendingList as AsyncPendingList
+    from beatra_nb.core.task_list import AsyncTaskList as AsyncTaskList
+    from beatra_nb.core.task_list import LostJob as LostJob
+    from beatra_nb.core.task_list import PendingList as PendingList
+    from beatra_nb.core.task_list import TaskList as TaskList
     from beatra_nb.verbs import acapabilities as acapabilities
     from beatra_nb.verbs import achat as achat
     from beatra_nb.verbs import ahealth as ahealth
     from beatra_nb.verbs import amodels as amodels
+    from beatra_nb.verbs import amusic as amusic
+    from beatra_nb.verbs import apending as apending
     from beatra_nb.verbs import astream as astream
+    from beatra_nb.verbs import atask as atask
+    from beatra_nb.verbs import atasks as atasks
+    from beatra_nb.verbs import aupload as aupload
     from beatra_nb.verbs import capabilities as capabilities
     from beatra_nb.verbs import chat as chat
     from beatra_nb.verbs import connect as connect
@@ -82,8 +106,13 @@ if TYPE_CHECKING:
     from beatra_nb.verbs import journal as journal
     from beatra_nb.verbs import last as last
     from beatra_nb.verbs import models as models
+    from beatra_nb.verbs import music as music
+    from beatra_nb.verbs import pending as pending
     from beatra_nb.verbs import stream as stream
+    from beatra_nb.verbs import task as task
+    from beatra_nb.verbs import tasks as tasks
     from beatra_nb.verbs import traceback as traceback
+    from beatra_nb.verbs import upload as upload
 
 __all__ = ["__version__", "sandbox", *_HOMES]  # noqa: PLE0604 - the names are strings
 

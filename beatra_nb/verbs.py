@@ -110,12 +110,22 @@ stream = _verb(Client.stream)
 models = _verb(Client.models)
 capabilities = _verb(Client.capabilities)
 health = _verb(Client.health)
+music = _verb(Client.music)
+upload = _verb(Client.upload)
+task = _verb(Client.task)
+tasks = _verb(Client.tasks)
+pending = _verb(Client.pending)
 
 achat = _async_verb(AsyncClient.chat)
 astream = _async_verb(AsyncClient.stream)
 amodels = _async_verb(AsyncClient.models)
 acapabilities = _async_verb(AsyncClient.capabilities)
 ahealth = _async_verb(AsyncClient.health)
+amusic = _async_verb(AsyncClient.music)
+aupload = _async_verb(AsyncClient.upload)
+atask = _async_verb(AsyncClient.task)
+atasks = _async_verb(AsyncClient.tasks)
+apending = _async_verb(AsyncClient.pending)
 
 
 def last() -> Reply | None:

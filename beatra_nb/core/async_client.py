@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from beatra_nb.core import seams
-from beatra_nb.core.base_client import BaseClient, leave
+from beatra_nb.core.base_client import leave
 from beatra_nb.core.flow import Context
 from beatra_nb.core.request import ChatRequest
+from beatra_nb.core.task_verbs import AsyncTaskVerbs
 from beatra_nb.core.transport import AsyncRun, AsyncTransport
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncClient(BaseClient):
+class AsyncClient(AsyncTaskVerbs):
     """A connection to the API whose verbs are awaited; takes what ``Client`` takes.
 
     Examples

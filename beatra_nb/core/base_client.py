@@ -6,19 +6,32 @@ import abc
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 from beatra_nb.core import seams
-from beatra_nb.core.errors import BeatraError, ConfigurationError
+from beatra_nb.core.errors import BeatraError, ConfigurationError, Interrupted, InvalidInput
 from beatra_nb.core.flow import Context
-from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Secret, Settings, Timeouts, hide_key, scrubber
+from beatra_nb.core.settings import (
+    MAX_ATTEMPTS,
+    READ_TIMEOUT,
+    Secret,
+    Settings,
+    Timeouts,
+    hide_key,
+    is_loopback,
+    scrubber,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from beatra_nb.core.music import MusicRequest
     from beatra_nb.core.reply import Reply
     from beatra_nb.core.request import ChatRequest
+    from beatra_nb.core.task import BaseTask
     from beatra_nb.display.live import Painter
+    from beatra_nb.display.live_task import TaskPainter
 
 TOLD = (
     "No API key is set, so the sandbox inside this package answers: a small model on this machine. "
@@ -103,7 +116,10 @@ class BaseClient(seams.Showable, abc.ABC):
                 timeouts=settings.timeouts,
                 max_attempts=settings.max_attempts,
                 # Looked up once: finding the user's folder takes longer than writing a row.
-                journal=seams.journal() if settings.journal else None,
+                journal=(journal := seams.journal() if settings.journal else None),
+                jobs=journal.jobs if journal else None,
+                files=seams.audio_files(keep=True) if journal else None,
+                place="sandbox" if settings.base_url is None else base_url,
                 scrub=scrubber(key),
             )
         return self._made
@@ -124,6 +140,22 @@ class BaseClient(seams.Showable, abc.ABC):
             partial = last if last is not None and last.idempotency_key == request.key else None
             raise interrupted(partial, request.key) from None
 
+    def _music(self, task: BaseTask, prompt: str, options: dict[str, Any]) -> MusicRequest:
+        """Check what was asked for, and let the task show it before the service has said a word."""
+        from beatra_nb.core.music import MusicRequest, price_of
+
+        if task.embed not in (True, False, "auto"):
+            raise InvalidInput(f"embed must be True, False or 'auto', not {task.embed!r:.60}.")
+        # The sandbox has options of its own, such as a piece's length; a live service would refuse them.
+        url = self._settings.base_url
+        own = url is None or is_loopback(urlsplit(url).hostname or "")
+        request = MusicRequest.of(prompt, own_options=own, **options)
+        body = request.body
+        task.model, task.price = request.model, price_of(request.model)
+        task.prompt, task.lyrics, task.title = (body.get(name, "") for name in ("prompt", "lyrics", "title"))
+        task.idempotency_key = request.key
+        return request
+
     def _keep(self, reply: Reply | None) -> None:
         if reply is not None and (reply.complete or reply.text):
             self._last, self.last_at = reply, time.monotonic()
@@ -136,6 +168,53 @@ class BaseClient(seams.Showable, abc.ABC):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A client is never pickled: it holds a key. Make one where it is needed.")
+
+
+@contextlib.contextmanager
+def watching(painter: TaskPainter, task: BaseTask) -> Iterator[None]:
+    """Show a task while it is waited for, and how it ended; an interrupt says how to come back to it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _leave_task(painter, task)
+        raise interrupted_task(task) from None
+    except BaseException:
+        _leave_task(painter, task)
+        raise
+    if task.error is not None and task.status == "failed":
+        painter.drop()  # the error's own card says it all
+        raise task.error
+    painter.finish(task)
+
+
+def _leave_task(painter: TaskPainter, task: BaseTask) -> None:
+    if task.id:
+        painter.finish(task)
+    else:
+        painter.drop()
+
+
+def interrupted_task(task: BaseTask) -> Interrupted:
+    """Make the interrupt of a call about a task: what goes on, and how to come back to it."""
+    if not task.id:
+        return Interrupted(
+            "Interrupted before the service had answered: it may have begun the job.",
+            hint="bn.pending() finds out, and comes back to it without paying twice.",
+            idempotency_key=task.idempotency_key,
+        )
+    if task.done:
+        return Interrupted(
+            "Interrupted while the audio was being fetched.",
+            task=task,
+            hint=f"bn.task({task.id!r}).wait() fetches it.",
+            idempotency_key=task.idempotency_key,
+        )
+    return Interrupted(
+        "Interrupted: the waiting has stopped, the task goes on.",
+        task=task,
+        hint=f"bn.task({task.id!r}).wait() comes back to it; .cancel() stops it.",
+        idempotency_key=task.idempotency_key,
+    )
 
 
 def leave(painter: Painter, partial: Reply) -> None:

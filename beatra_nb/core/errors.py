@@ -6,6 +6,7 @@
     ├── InvalidInput                an argument is unusable; nothing was sent (also a ValueError)
     ├── ConnectionFailed            no answer: refused, reset, cut off
     ├── Timeout                     no answer in time
+    │   └── TaskTimeout             a task was not over in the time given; it lives on, and the error holds it
     ├── IncompleteStream            a stream was cut short; holds the partial reply
     ├── InvalidData                 an answer does not fit the schema asked for; holds the reply
     └── APIError                    the service answered, and the answer is a failure
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from beatra_nb.core.reply import Reply
+    from beatra_nb.core.task import BaseTask
 
 
 class BeatraError(Showable, Exception):
@@ -56,7 +58,14 @@ class BeatraError(Showable, Exception):
         How often the request was sent; 0 if it never was.
     idempotency_key : str or None
         The key of the logical call: called again with it, nothing is done or charged twice.
+    arrived : bool
+        Whether the request may have reached the service, in any of its attempts.
+    retry_after : float or None
+        How long the service asks to wait, in seconds.
     """
+
+    arrived = True
+    retry_after: float | None = None
 
     def __init__(
         self,
@@ -121,6 +130,20 @@ class ConnectionFailed(BeatraError):
 
 class Timeout(BeatraError, TimeoutError):
     """No answer arrived in time."""
+
+
+class TaskTimeout(Timeout):
+    """A task was not over in the time given. The task itself goes on.
+
+    Attributes
+    ----------
+    task : Task or None
+        The task as it was last seen: ``error.task.wait()`` comes back to it.
+    """
+
+    def __init__(self, message: str, *, task: BaseTask | None = None, **more: Any) -> None:  # noqa: ANN401
+        super().__init__(message, **more)
+        self.task = task
 
 
 class IncompleteStream(BeatraError):
@@ -234,7 +257,17 @@ class UnexpectedResponse(APIError):
 
 
 class TaskFailed(APIError):
-    """A task ended in ``failed``."""
+    """A task ended in ``failed``.
+
+    Attributes
+    ----------
+    task : Task or None
+        The task, with what was charged and refunded.
+    """
+
+    def __init__(self, message: str, *, task: BaseTask | None = None, **more: Any) -> None:  # noqa: ANN401
+        super().__init__(message, **more)
+        self.task = task
 
 
 class Interrupted(Showable, KeyboardInterrupt):
@@ -246,6 +279,8 @@ class Interrupted(Showable, KeyboardInterrupt):
     ----------
     reply : Reply or None
         The partial answer with ``complete=False``, or None if nothing had arrived.
+    task : Task or None
+        The task that was waited for: it goes on, and ``interrupted.task.wait()`` comes back to it.
     hint : str or None
         What to do about it.
     idempotency_key : str or None
@@ -257,12 +292,14 @@ class Interrupted(Showable, KeyboardInterrupt):
         message: str = "Interrupted.",
         *,
         reply: Reply | None = None,
+        task: BaseTask | None = None,
         hint: str | None = None,
         idempotency_key: str | None = None,
     ) -> None:
         super().__init__(whole(message))
         self.message = whole(message)
         self.reply = reply
+        self.task = task
         self.hint = hint
         self.idempotency_key = idempotency_key
 

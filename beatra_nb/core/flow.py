@@ -8,6 +8,7 @@ decides anything.
     flow yields            the driver does                             the flow receives
     ───────────            ───────────────                             ─────────────────
     Send(call, timeouts)   sends the request                           Answer or Failure
+    Open(url, timeouts)    asks a foreign address, without the key     Answer or Failure
     Pause(seconds)         sleeps                                      None
     READ                   reads the next piece of the open stream     bytes, None at its end, or Failure
     DRAIN                  lets the finished connection be used again  None
@@ -20,7 +21,7 @@ import random
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeAlias, TypeVar
 
 from beatra_nb.core import policy
 from beatra_nb.core.envelope import error_from
@@ -28,7 +29,9 @@ from beatra_nb.core.errors import BeatraError, ConnectionFailed, Timeout
 from beatra_nb.core.settings import Timeouts
 
 if TYPE_CHECKING:
+    from beatra_nb.store.audio import AudioFiles
     from beatra_nb.store.entry import Entry
+    from beatra_nb.store.jobs import Jobs
 
 T = TypeVar("T")
 
@@ -55,6 +58,8 @@ class Call:
         The key that repeats the logical call, where it is not the one that is sent.
     stream : bool
         Whether a successful answer stays open and is read piece by piece.
+    form : Form or None
+        A multipart body, in place of ``body``.
     """
 
     verb: str
@@ -64,6 +69,30 @@ class Call:
     key: str | None = None
     stream: bool = False
     repeat_with: str | None = None
+    form: Form | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A multipart body with one file, which is read anew for each attempt.
+
+    Attributes
+    ----------
+    fields : dict
+        The other parts.
+    name, media_type : str
+        What the file is called and is.
+    open : callable
+        Returns a reader that stands at the file's beginning.
+    patience : float
+        Seconds that sending may take beyond the total time of a call.
+    """
+
+    fields: dict[str, str]
+    name: str
+    media_type: str
+    open: Callable[[], BinaryIO]
+    patience: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +150,28 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Open:
+    """Wish: get a foreign address without the key; a successful answer stays open and is read piece by piece.
+
+    Attributes
+    ----------
+    url : str
+        The address.
+    timeouts : Timeouts
+        How long to wait.
+    seconds : float
+        For all of it.
+    private : bool
+        Whether it may lead to this machine or into a private network.
+    """
+
+    url: str
+    timeouts: Timeouts
+    seconds: float
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Wish: wait."""
 
@@ -138,7 +189,7 @@ class _Drain:
 READ: Final = _Read()
 DRAIN: Final = _Drain()
 
-Wish: TypeAlias = Send | Pause | _Read | _Drain | str
+Wish: TypeAlias = Send | Open | Pause | _Read | _Drain | str
 Outcome: TypeAlias = Answer | Failure | bytes | None
 Flow: TypeAlias = Generator[Wish, Outcome, T]
 
@@ -152,12 +203,19 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a flow may look at: the settings of its client, a clock, chance, and the journal."""
+    """What a flow may look at: the settings of its client, a clock, chance, and the journal.
+
+    ``place`` is where jobs live: the base URL, or ``"sandbox"`` for the one of this process, whose address
+    changes from start to start while its tasks stay.
+    """
 
     base_url: str
     timeouts: Timeouts
     max_attempts: int = 4
     journal: Recorder | None = None
+    jobs: Jobs | None = None
+    files: AudioFiles | None = None
+    place: str = ""
     give_up_on: frozenset[str] = frozenset()  # codes that are not worth another attempt here
     scrub: Callable[[bytes], bytes] = bytes  # takes the key out of what the other side quotes
     now: Callable[[], float] = time.monotonic
@@ -182,7 +240,7 @@ def send(context: Context, call: Call) -> Flow[Sent]:
     BeatraError
         The failure of the last attempt.
     """
-    deadline = context.now() + context.timeouts.total
+    deadline = context.now() + context.timeouts.total + (call.form.patience if call.form else 0.0)
     attempt = 0
     arrived = False  # whether any attempt may have reached the service
     repeat_with = call.repeat_with or call.key
@@ -196,7 +254,7 @@ def send(context: Context, call: Call) -> Flow[Sent]:
             return Sent(outcome, attempt, deadline)
         error, asked_for = _failure(outcome, context)
         arrived = arrived or not isinstance(outcome, Failure) or outcome.sent
-        error.attempts = attempt
+        error.attempts, error.arrived, error.retry_after = attempt, arrived, asked_for
         error.idempotency_key = repeat_with
         if getattr(error, "code", None) in context.give_up_on:
             raise error

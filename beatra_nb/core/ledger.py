@@ -8,10 +8,12 @@ from beatra_nb.core import seams
 from beatra_nb.core.errors import APIError, BeatraError, IncompleteStream
 
 if TYPE_CHECKING:
+    from decimal import Decimal
     from types import TracebackType
 
     from beatra_nb.core.flow import Call, Context, Sent
     from beatra_nb.core.reply import Reply
+    from beatra_nb.core.task import BaseTask
 
 
 class Ledger:
@@ -21,9 +23,24 @@ class Ledger:
     ----------
     reply : Reply or None
         Set by the flow as soon as there is one, whole or partial.
+    task : BaseTask or None
+        The task that the call is about.
+    credits : Decimal or None
+        What the call cost where there is no reply to say so; a refund is negative, so that a sum is what was paid.
     """
 
-    __slots__ = ("_asked", "_call", "_context", "_error", "_sent", "_started", "_wall", "reply")
+    __slots__ = (
+        "_asked",
+        "_call",
+        "_context",
+        "_error",
+        "_sent",
+        "_started",
+        "_wall",
+        "credits",
+        "reply",
+        "task",
+    )
 
     def __init__(self, context: Context, call: Call, asked: str | None = None) -> None:
         self._context = context
@@ -34,6 +51,8 @@ class Ledger:
         self._started = context.now()
         self._wall = context.wall()
         self.reply: Reply | None = None
+        self.task: BaseTask | None = None
+        self.credits: Decimal | None = None
 
     def sent(self, sent: Sent) -> None:
         """Take note of the answer's head."""
@@ -61,7 +80,7 @@ class Ledger:
             self._write(error or self._error)
 
     def _write(self, error: BaseException | None) -> None:
-        reply, sent = self.reply, self._sent
+        reply, sent, task = self.reply, self._sent, self.task
         usage = reply.usage if reply else None
         self._context.journal.record(  # type: ignore[union-attr]
             seams.entry(
@@ -69,7 +88,7 @@ class Ledger:
                 verb=self._call.verb,
                 status=_status(error, reply),
                 asked_model=self._asked,
-                model=reply.model if reply else None,
+                model=reply.model if reply else (task and task.resolved_model) or None,
                 request_id=sent.answer.request_id if sent else getattr(error, "request_id", None),
                 idempotency_key=self._call.key,
                 attempts=sent.attempts if sent else getattr(error, "attempts", 1),
@@ -77,7 +96,8 @@ class Ledger:
                 prompt_tokens=usage.prompt_tokens if usage else None,
                 completion_tokens=usage.completion_tokens if usage else None,
                 total_tokens=usage.total_tokens if usage else None,
-                credits=usage.credits if usage else None,
+                credits=usage.credits if usage else self.credits,
+                task_id=(task and task.id) or None,
                 duration=self.elapsed(),
                 error_code=_code(error),
                 error_type=type(error).__name__ if error is not None else None,

@@ -6,6 +6,8 @@ promises is required. This module is loaded at the first answer, not at import.
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -103,3 +105,100 @@ class ErrorWire(Wire):
     details: Annotated[
         dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})
     ] = Field(default_factory=dict)
+
+
+# ── tasks, clips, uploads (Preview: everything may be missing or change) ──
+
+
+def _lenient_time(value: object) -> object:
+    """Times are ISO 8601; a figure is seconds since the epoch. Anything unreadable is no time."""
+    try:
+        if isinstance(value, str):
+            time = datetime.fromisoformat(value)
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return None
+
+
+def _lenient_float(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _object(value: object) -> object:
+    return value if isinstance(value, dict) else {}
+
+
+Time = Annotated[datetime | None, BeforeValidator(_lenient_time)]
+MaybeNumber = Annotated[float | None, BeforeValidator(_lenient_float)]
+Object = Annotated[dict[str, Any], BeforeValidator(_object)]
+
+
+class ProgressWire(Wire):
+    """``progress`` of a task."""
+
+    percent: MaybeNumber = None
+    stage: Text = ""
+    message: Text = ""
+
+
+class BillingWire(Wire):
+    """``billing`` of a task."""
+
+    charged_credits: Credits = None
+    refunded_credits: Credits = None
+    currency: Text = ""
+
+
+class ClipWire(Wire):
+    """One of ``output.clips`` of a music task."""
+
+    artifact_id: Text = ""
+    audio_url: Text = ""
+    url: Text = ""
+    title: Text = ""
+    duration_seconds: MaybeNumber = None
+    lyrics: Text = ""
+    media_type: Text = ""
+
+
+class TaskWire(Wire):
+    """The envelope of a task, whole or as a summary."""
+
+    task_id: Text = ""
+    status: Text = ""
+    capability: Text = ""
+    model: Text = ""
+    resolved_model: Text = ""
+    metadata: Object = Field(default_factory=dict)
+    input: Object = Field(default_factory=dict)
+    progress: Annotated[ProgressWire, BeforeValidator(_object)] = Field(default_factory=ProgressWire)
+    output: Object = Field(default_factory=dict)
+    warnings: Objects = Field(default_factory=list)
+    error: Annotated[dict[str, Any] | None, BeforeValidator(lambda v: v if isinstance(v, dict) else None)] = (
+        None
+    )
+    billing: Annotated[BillingWire, BeforeValidator(_object)] = Field(default_factory=BillingWire)
+    created_at: Time = None
+    started_at: Time = None
+    completed_at: Time = None
+    cancel_requested_at: Time = None
+
+
+class UploadWire(Wire):
+    """``POST /uploads``."""
+
+    artifact_id: Text = ""
+    id: Text = ""
+    url: Text = ""
+    cdn_url: Text = ""
+    media_type: Text = ""
+    purpose: Text = ""

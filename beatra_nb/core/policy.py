@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 BACKOFF_BASE = 0.5  # seconds: the ceiling of the first pause
 BACKOFF_CAP = 8.0
 LONGEST_RETRY_AFTER = 60.0  # a service that asks for more is better asked again by the user, later
+POLL_FIRST = 0.4  # seconds until a new task is looked at
+POLL_GROWTH = 0.08  # a task that has taken so long is looked at again after this part of it
+POLL_CAP = 6.0
 FLAGLESS_RETRYABLE = frozenset({502, 503, 504})
 
 
@@ -133,3 +136,31 @@ def pause_before_retry(
         # The jitter comes on top, so that a crowd told the same time does not return as one.
         pause = asked_for + rand * BACKOFF_BASE
     return pause if pause < remaining else None
+
+
+def poll_pause(waited: float, rand: float, *, asked_for: float | None = None, failures: int = 0) -> float:
+    """Return how long to wait before a task is looked at again, in seconds: quick at first, then ever calmer.
+
+    Parameters
+    ----------
+    waited : float
+        Seconds since the waiting began.
+    rand : float
+        A random number in [0, 1): a class that started together does not ask together.
+    asked_for : float or None
+        What ``Retry-After`` said, in seconds.
+    failures : int
+        How many looks in a row have failed.
+
+    Examples
+    --------
+    >>> poll_pause(0.0, 0.5), poll_pause(60.0, 0.5), poll_pause(3600.0, 0.5)
+    (0.4, 4.8, 6.0)
+    """
+    pause = min(POLL_CAP, max(POLL_FIRST, POLL_GROWTH * waited))
+    if failures:
+        pause = max(pause, min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(failures, 10)))
+    pause *= 0.8 + 0.4 * rand
+    return max(
+        pause, min(asked_for, LONGEST_RETRY_AFTER) + rand * BACKOFF_BASE if asked_for is not None else 0.0
+    )

@@ -5,8 +5,9 @@ line of a notebook stays fast and the import arrows stay one-way:
 
 * a front end asks an object for a picture      → ``beatra_nb.display``
 * a stream wants to be watched while it grows   → ``beatra_nb.display.live``
+* a task or an upload wants to be watched        → ``beatra_nb.display.live_task``
 * there is no key, so the sandbox answers       → ``beatra_nb.sandbox``
-* a call leaves a row                            → ``beatra_nb.store``
+* a call leaves a row, a clip its bytes          → ``beatra_nb.store``
 * a conversation has no client of its own        → ``beatra_nb.verbs``
 """
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from beatra_nb.core.async_client import AsyncClient
     from beatra_nb.core.client import Client
     from beatra_nb.display.live import Painter
+    from beatra_nb.display.live_task import TaskPainter, UploadPainter
     from beatra_nb.sandbox import Sandbox
+    from beatra_nb.store.audio import AudioFiles
     from beatra_nb.store.entry import Entry
     from beatra_nb.store.journal import Journal
 
@@ -131,6 +134,27 @@ def journal() -> Journal:
     from beatra_nb.store.journal import Journal
 
     return Journal.open()
+
+
+def audio_files(*, keep: bool) -> AudioFiles:
+    """Where audio that was fetched stays; nowhere, unless it shall be kept."""
+    from beatra_nb.store.audio import AudioFiles
+
+    return AudioFiles.of_user() if keep else AudioFiles(None)
+
+
+def task_painter(*, sandbox: bool) -> TaskPainter:
+    """What shows a task while it is waited for, fitted to whoever is watching."""
+    from beatra_nb.display import live_task
+
+    return live_task.task_painter(sandbox=sandbox)
+
+
+def upload_painter(name: str, size: int) -> UploadPainter:
+    """What shows an upload while it goes on."""
+    from beatra_nb.display import live_task
+
+    return live_task.upload_painter(name, size)
 
 
 def entry(started: float, **fields: Any) -> Entry:  # noqa: ANN401

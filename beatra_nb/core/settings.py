@@ -7,6 +7,7 @@
 ``BEATRA_HOME``             where the journal and the sandbox's weights live, instead of the user's data dir
 ``BEATRA_WEIGHTS``          where the sandbox's weights live, alone (a folder that a whole class may share)
 ``BEATRA_DISPLAY``          ``auto`` (default), ``live`` or ``static``: overrides the guess whether anybody watches
+``BEATRA_EMBED_MB``         up to how many megabytes of audio one output may hold (default 8)
 ``BEATRA_SANDBOX_ENGINE``   ``auto`` (default), ``smollm2`` or ``scripted``
 ==========================  =========================================================================
 
@@ -31,6 +32,7 @@ MAX_ATTEMPTS = 4
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 TOTAL_TIMEOUT = 600.0
+EMBED_LIMIT = 8_000_000  # bytes of audio: two songs of some four minutes
 LONGEST_TIMEOUT = 86_400.0  # a socket takes no number without bounds
 
 Mode = Literal["live", "sandbox"]
@@ -284,6 +286,11 @@ def weights_home() -> Path:
     return Path(platformdirs.user_cache_dir("beatra_nb", appauthor=False)) / "weights"
 
 
+def sandbox_home() -> Path:
+    """Return the folder where the sandbox keeps its tasks, files and wallet."""
+    return home() / "sandbox"
+
+
 def sandbox_engine() -> str:
     """Return which engine the sandbox shall use: ``auto``, ``smollm2`` or ``scripted``."""
     return _choice("BEATRA_SANDBOX_ENGINE", "auto", "smollm2", "scripted")
@@ -292,6 +299,20 @@ def sandbox_engine() -> str:
 def display_choice() -> str:
     """Return whether answers are shown live: ``auto``, ``live`` or ``static``."""
     return _choice("BEATRA_DISPLAY", "auto", "live", "static")
+
+
+def embed_limit() -> int:
+    """Return up to how many bytes of audio one output may hold."""
+    value = _env("BEATRA_EMBED_MB")
+    if value is None:
+        return EMBED_LIMIT
+    try:
+        megabytes = float(value)
+    except ValueError:
+        megabytes = -1.0
+    if not 0 <= megabytes <= 1000:
+        raise ConfigurationError(f"BEATRA_EMBED_MB must be a number from 0 to 1000, not {_short(value)}.")
+    return int(megabytes * 1_000_000)
 
 
 def notebook_session() -> str | None:

@@ -13,15 +13,15 @@ import socket
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
 from beatra_nb import __version__
-from beatra_nb.core import deadline
-from beatra_nb.core.errors import ConfigurationError, Interrupted
-from beatra_nb.core.flow import Answer, Failure, Flow, Outcome, Pause, Send, Wish, _Read
+from beatra_nb.core import deadline, foreign
+from beatra_nb.core.errors import BeatraError, ConfigurationError, Interrupted
+from beatra_nb.core.flow import Answer, Failure, Flow, Open, Outcome, Pause, Send, Wish, _Read
 from beatra_nb.core.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TOO_SLOW = Failure("The answer was not whole in the time there was for the whole call.", timeout=True)
+REFUSAL = 65_536  # bytes of a stranger's refusal that are read
 DRAIN_SECONDS = 1.0  # how long a finished stream may keep its connection before it is dropped
 
 
@@ -62,7 +63,9 @@ def _options(base_url: str, key: Secret) -> dict[str, Any]:
     }
 
 
-def _request(http: httpx.Client | httpx.AsyncClient, base_url: str, wish: Send) -> httpx.Request:
+def _request(
+    http: httpx.Client | httpx.AsyncClient, base_url: str, wish: Send, file: BinaryIO | None
+) -> httpx.Request:
     call, times = wish.call, wish.timeouts
     headers = {}
     if call.body is not None:
@@ -71,13 +74,23 @@ def _request(http: httpx.Client | httpx.AsyncClient, base_url: str, wish: Send) 
         headers["Idempotency-Key"] = call.key
     if call.stream:
         headers["Accept"] = "text/event-stream, application/json"
+    body: dict[str, Any] = {"content": call.body}
+    if call.form is not None:
+        part = (call.form.name, file, call.form.media_type)
+        body = {"data": call.form.fields, "files": {"file": part}}
     return http.build_request(
-        call.method,
-        _url(base_url + call.path),
-        content=call.body,
-        headers=headers,
-        timeout=_timeout(times),
+        call.method, _url(base_url + call.path), headers=headers, timeout=_timeout(times), **body
     )
+
+
+def _file_of(wish: Send) -> contextlib.AbstractContextManager[BinaryIO | None]:
+    """Open the file that is to be sent, anew for each attempt."""
+    form = wish.call.form
+    return contextlib.closing(form.open()) if form is not None else contextlib.nullcontext()
+
+
+def _foreign_request(http: httpx.Client | httpx.AsyncClient, wish: Open) -> httpx.Request:
+    return http.build_request("GET", wish.url, timeout=_timeout(wish.timeouts))
 
 
 @functools.lru_cache(maxsize=64)
@@ -90,7 +103,9 @@ def _timeout(times: Timeouts) -> httpx.Timeout:
     return httpx.Timeout(times.read, connect=times.connect, pool=times.connect)
 
 
-def _stays_open(response: httpx.Response, wish: Send) -> bool:
+def _stays_open(response: httpx.Response, wish: Send | Open) -> bool:
+    if isinstance(wish, Open):
+        return response.is_success
     kind = response.headers.get("content-type", "")
     return wish.call.stream and response.is_success and kind.lower().startswith("text/event-stream")
 
@@ -134,10 +149,10 @@ def _failure(error: Exception) -> Failure:
             return Failure(f"The request could not be sent ({type(error).__name__}).", retryable=False)
 
 
-def _configured(factory: type[Any], base_url: str, key: Secret) -> Any:  # noqa: ANN401
+def _configured(factory: type[Any], options: dict[str, Any]) -> Any:  # noqa: ANN401
     """Make one of httpx's clients; broken proxy or CA settings of the environment become our own error."""
     try:
-        return factory(**_options(base_url, key))
+        return factory(**options)
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         problem = f"{type(error).__name__}: {error}"
     raise ConfigurationError(
@@ -155,10 +170,23 @@ class Transport:
     def __init__(self, base_url: str, key: Secret) -> None:
         self.base_url = base_url
         self.key = key
-        self.http: httpx.Client = _configured(httpx.Client, base_url, key)
+        self.http: httpx.Client = _configured(httpx.Client, _options(base_url, key))
         deadline.install(self.http)
         # A client that nobody closed, such as the default one, closes its connections when it goes.
         weakref.finalize(self, self.http.close)
+        self._foreign: tuple[str, httpx.Client] | None = None
+
+    def foreign(self, url: str) -> httpx.Client:
+        """Return a client for an address outside the API: it has never seen the key."""
+        host = foreign.origin(url)
+        if self._foreign is None or self._foreign[0] != host:
+            if self._foreign is not None:
+                self._foreign[1].close()
+            http = _configured(httpx.Client, foreign.options(url))
+            deadline.install(http)
+            weakref.finalize(self, http.close)
+            self._foreign = host, http
+        return self._foreign[1]
 
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow to its result."""
@@ -170,6 +198,8 @@ class Transport:
     def close(self) -> None:
         """Close the connections."""
         self.http.close()
+        if self._foreign is not None:
+            self._foreign[1].close()
 
 
 class Run(Generic[T]):
@@ -195,21 +225,24 @@ class Run(Generic[T]):
 
     def __next__(self) -> str:
         outcome: Outcome = None
-        stopped = False
+        thrown: BaseException | None = None
         try:
             while True:
                 try:
-                    wish = self._flow.throw(Interrupted()) if stopped else self._flow.send(outcome)
+                    wish = self._flow.throw(thrown) if thrown else self._flow.send(outcome)
                 except StopIteration as end:
                     self.result = end.value
                     raise StopIteration from None
                 if isinstance(wish, str):
                     return wish
+                thrown = None
                 try:
                     outcome = self._perform(wish)
                 except KeyboardInterrupt:
-                    # A fresh one is thrown below: this one's frames are httpx's, and they hold the header.
-                    stopped = True
+                    # A fresh one is thrown above: this one's frames are httpx's, and they hold the header.
+                    thrown = Interrupted()
+                except BeatraError as error:
+                    thrown = error.with_traceback(None)
         except BaseException:
             self.close()
             raise
@@ -217,7 +250,8 @@ class Run(Generic[T]):
     def _perform(self, wish: Wish) -> Outcome:
         if isinstance(wish, _Read):
             return self._read()
-        if isinstance(wish, Send):
+        if isinstance(wish, Send | Open):
+            self.close_response()  # an earlier answer that was not read to its end
             return self._send(wish)
         if isinstance(wish, Pause):
             time.sleep(wish.seconds)
@@ -225,21 +259,36 @@ class Run(Generic[T]):
             self._drain()
         return None
 
-    def _send(self, wish: Send) -> Answer | Failure:
+    def _send(self, wish: Send | Open) -> Answer | Failure:
         transport = self._transport
         self._over = time.monotonic() + wish.seconds
         try:
             with deadline.until(self._over):
-                request = _request(transport.http, transport.base_url, wish)
-                response = transport.http.send(request, stream=True)
+                if isinstance(wish, Open):
+                    if (refused := foreign.check(wish)) is not None:
+                        return refused
+                    http = transport.foreign(wish.url)
+                    response = http.send(_foreign_request(http, wish), stream=True)
+                    if (refused := foreign.check_peer(wish, response)) is not None:
+                        response.close()
+                        return refused
+                else:
+                    with _file_of(wish) as file:
+                        request = _request(transport.http, transport.base_url, wish, file)
+                        response = transport.http.send(request, stream=True)
                 if _stays_open(response, wish):
                     self._response, self._pieces = response, response.iter_bytes()
                     return _answer(response, stays_open=True)
                 try:
-                    response.read()
+                    # Of a stranger's refusal the beginning says enough.
+                    body = (
+                        next(response.iter_bytes(REFUSAL), b"") if isinstance(wish, Open) else response.read()
+                    )
                 finally:
                     response.close()
-            return _answer(response, response.content)
+            return _answer(response, body)
+        except BeatraError:
+            raise  # our own: the file changed while it was read
         except Exception as error:
             return TOO_SLOW if time.monotonic() > self._over else _failure(error)
 
@@ -299,8 +348,16 @@ class AsyncTransport:
     def __init__(self, base_url: str, key: Secret) -> None:
         self.base_url = base_url
         self.key = key
-        self._http: httpx.AsyncClient = _configured(httpx.AsyncClient, base_url, key)
+        self._http: httpx.AsyncClient = _configured(httpx.AsyncClient, _options(base_url, key))
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._foreign: tuple[str, asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+
+    def foreign(self, url: str) -> httpx.AsyncClient:
+        """Return a client for an address outside the API: it has never seen the key."""
+        host, loop = foreign.origin(url), asyncio.get_running_loop()
+        if self._foreign is None or self._foreign[:2] != (host, loop):
+            self._foreign = host, loop, _configured(httpx.AsyncClient, foreign.options(url))
+        return self._foreign[2]
 
     @property
     def http(self) -> httpx.AsyncClient:
@@ -308,7 +365,7 @@ class AsyncTransport:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None:
-                self._http = _configured(httpx.AsyncClient, self.base_url, self.key)
+                self._http = _configured(httpx.AsyncClient, _options(self.base_url, self.key))
             self._loop = loop
         return self._http
 
@@ -323,6 +380,8 @@ class AsyncTransport:
         """Close the connections; those of a loop that is closed are gone with it."""
         if self._loop is None or not self._loop.is_closed():
             await self._http.aclose()
+        if self._foreign is not None and not self._foreign[1].is_closed():
+            await self._foreign[2].aclose()
 
 
 class AsyncRun(Generic[T]):
@@ -341,23 +400,24 @@ class AsyncRun(Generic[T]):
 
     async def __anext__(self) -> str:
         outcome: Outcome = None
-        stop: BaseException | None = None
+        thrown: BaseException | None = None
         try:
             while True:
                 try:
-                    wish = self._flow.throw(stop) if stop else self._flow.send(outcome)
+                    wish = self._flow.throw(thrown) if thrown else self._flow.send(outcome)
                 except StopIteration as end:
                     self.result = end.value
                     raise StopAsyncIteration from None
                 if isinstance(wish, str):
                     return wish
+                thrown = None
                 try:
                     outcome = await self._perform(wish)
-                except asyncio.CancelledError as cancelled:
+                except (asyncio.CancelledError, BeatraError) as error:
                     # Its frames are httpx's, and they hold the header: go on without them.
-                    stop = cancelled.with_traceback(None)
+                    thrown = error.with_traceback(None)
                 except KeyboardInterrupt:
-                    stop = Interrupted()
+                    thrown = Interrupted()
         except BaseException:
             await self.aclose()
             raise
@@ -365,7 +425,8 @@ class AsyncRun(Generic[T]):
     async def _perform(self, wish: Wish) -> Outcome:
         if isinstance(wish, _Read):
             return await self._read()
-        if isinstance(wish, Send):
+        if isinstance(wish, Send | Open):
+            await self.close_response()  # an earlier answer that was not read to its end
             return await self._send(wish)
         if isinstance(wish, Pause):
             await asyncio.sleep(wish.seconds)
@@ -373,21 +434,38 @@ class AsyncRun(Generic[T]):
             await self._drain()
         return None
 
-    async def _send(self, wish: Send) -> Answer | Failure:
-        http = self._transport.http
+    async def _send(self, wish: Send | Open) -> Answer | Failure:
+        transport = self._transport
         try:
             async with asyncio.timeout(wish.seconds):
-                response = await http.send(_request(http, self._transport.base_url, wish), stream=True)
+                if isinstance(wish, Open):
+                    if (refused := await asyncio.to_thread(foreign.check, wish)) is not None:
+                        return refused
+                    http = transport.foreign(wish.url)
+                    response = await http.send(_foreign_request(http, wish), stream=True)
+                    if (refused := foreign.check_peer(wish, response)) is not None:
+                        await response.aclose()
+                        return refused
+                else:
+                    http = transport.http
+                    with _file_of(wish) as file:
+                        request = _request(http, transport.base_url, wish, file)
+                        response = await http.send(request, stream=True)
                 if _stays_open(response, wish):
                     self._response, self._pieces = response, response.aiter_bytes()
                     return _answer(response, stays_open=True)
                 try:
-                    body = await response.aread()
+                    if isinstance(wish, Open):
+                        body = await anext(response.aiter_bytes(REFUSAL), b"")
+                    else:
+                        body = await response.aread()
                 finally:
                     await response.aclose()
                 return _answer(response, body)
         except TimeoutError:
             return TOO_SLOW
+        except BeatraError:
+            raise
         except Exception as error:
             return _failure(error)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas
 
     from beatra_nb.store.bundle import SupportBundle
+    from beatra_nb.store.jobs import Jobs
     from beatra_nb.store.view import JournalView
 
 FILE = "journal.sqlite3"
@@ -101,7 +102,7 @@ class Journal:
         except Exception as problem:
             self._tell("entry", f"A call left no row in the journal: its entry is not usable ({problem}).")
             return None
-        return self._write(_INSERT, row)
+        return self.write(_INSERT, row)
 
     def trouble(self) -> tuple[str, str] | None:
         """Try to write, without leaving a row; return what is wrong and how to mend it, or None."""
@@ -133,7 +134,7 @@ class Journal:
                 with suppress(OSError):  # it was not made, or somebody else uses it by now
                     folder.rmdir()
 
-    def _write(self, statement: str, values: tuple[object, ...]) -> int | None:
+    def write(self, statement: str, values: tuple[object, ...]) -> int | None:
         """Run one statement, or let it wait. Warns outside the lock: a warning may run anybody's code."""
         with self._lock:
             if self._writing or time.monotonic() < self._paused_until:
@@ -222,6 +223,13 @@ class Journal:
                     self._catch_up(self._connected())
             self._drop_connection()
 
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs and uploads in the same file."""
+        from beatra_nb.store.jobs import Jobs
+
+        return Jobs(self)
+
     # Reading
 
     def view(self, limit: int | None = SHOWN) -> JournalView:
@@ -261,7 +269,7 @@ class Journal:
     def __iter__(self) -> Iterator[Entry]:
         """Every call, newest first; read in pages, so that a long journal needs little memory."""
         before = 2**63 - 1
-        while rows := self._read(f"{_SELECT} WHERE id < ? ORDER BY id DESC LIMIT ?", (before, PAGE)):
+        while rows := self.read(f"{_SELECT} WHERE id < ? ORDER BY id DESC LIMIT ?", (before, PAGE)):
             for row in rows:
                 entry = from_row(row)
                 yield entry
@@ -279,13 +287,13 @@ class Journal:
     def matching(self, text: str | None) -> list[Entry]:
         """Return every call that a search for ``text`` finds (None: every call), newest first."""
         where, values = _where(text)
-        return [from_row(row) for row in self._read(f"{_SELECT}{where} ORDER BY id DESC", values)]
+        return [from_row(row) for row in self.read(f"{_SELECT}{where} ORDER BY id DESC", values)]
 
     def of_request(self, name: str) -> list[Entry]:
         """Return the calls of a request id or idempotency key, with all that share their idempotency key."""
         same = "request_id = ?1 OR idempotency_key = ?1 OR task_id = ?1"
         where = f"{same} OR idempotency_key IN (SELECT idempotency_key FROM calls WHERE {same})"  # noqa: S608
-        return [from_row(row) for row in self._read(f"{_SELECT} WHERE {where} ORDER BY id", (name,))]
+        return [from_row(row) for row in self.read(f"{_SELECT} WHERE {where} ORDER BY id", (name,))]
 
     def _view(self, text: str | None, limit: int | None) -> JournalView:
         from beatra_nb.store.view import JournalView
@@ -296,16 +304,16 @@ class Journal:
                 hint="bn.journal(limit=50) shows the newest fifty calls.",
             )
         where, values = _where(text)
-        rows = self._read(
+        rows = self.read(
             f"{_SELECT}{where} ORDER BY id DESC LIMIT {-1 if limit is None else min(limit, 2**31)}", values
         )
         return JournalView([from_row(row) for row in rows], self._count(where, values), self.path, text)
 
     def _count(self, where: str, values: tuple[object, ...]) -> int:
-        rows = self._read(f"SELECT count(*) FROM calls{where}", values)  # noqa: S608
+        rows = self.read(f"SELECT count(*) FROM calls{where}", values)  # noqa: S608
         return int(rows[0][0]) if rows else 0
 
-    def _read(self, statement: str, values: tuple[object, ...]) -> list[Any]:
+    def read(self, statement: str, values: tuple[object, ...]) -> list[Any]:
         """Run a query on a connection of its own, so that a long read keeps no call waiting."""
         with self._lock:
             if self._waiting and time.monotonic() >= self._paused_until:

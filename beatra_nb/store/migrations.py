@@ -58,6 +58,49 @@ MIGRATIONS: tuple[Migration, ...] = (
             """,
         ),
     ),
+    Migration(
+        "jobs and uploads",
+        (
+            # A job's row is there before its request leaves, with the body, so that it can be sent again under
+            # the same key; the body goes as soon as the job has been found (the service has it then).
+            """
+            CREATE TABLE jobs (
+                id INTEGER PRIMARY KEY,
+                key TEXT NOT NULL,
+                place TEXT NOT NULL,
+                started TEXT NOT NULL,
+                verb TEXT NOT NULL,
+                path TEXT NOT NULL,
+                body BLOB,
+                fingerprint TEXT NOT NULL,
+                model TEXT,
+                title TEXT,
+                task_id TEXT,
+                status TEXT NOT NULL,
+                seconds REAL,
+                process INTEGER,
+                UNIQUE (place, key)
+            )
+            """,
+            "CREATE INDEX jobs_open ON jobs (place, status)",
+            "CREATE INDEX jobs_same ON jobs (place, fingerprint)",
+            """
+            CREATE TABLE uploads (
+                id INTEGER PRIMARY KEY,
+                place TEXT NOT NULL,
+                size INTEGER NOT NULL,
+                sha256 TEXT NOT NULL,
+                purpose TEXT NOT NULL,
+                metadata TEXT NOT NULL,
+                artifact_id TEXT NOT NULL,
+                url TEXT,
+                media_type TEXT,
+                time TEXT NOT NULL
+            )
+            """,
+            "CREATE INDEX uploads_same ON uploads (place, size, sha256)",
+        ),
+    ),
 )
 
 

@@ -1,0 +1,123 @@
+"""Where a clip is saved, and how: a temporary name first, then the move, so that no half file has the name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import unicodedata
+from pathlib import Path
+
+from beatra_nb.core.errors import InvalidInput
+
+LONGEST_NAME = 80  # characters; leaves room for a suffix on every file system
+SAME = ({".ogg", ".oga"}, {".ogg", ".opus"}, {".mp4", ".m4a"}, {".aif", ".aiff"})  # names of one format
+# What some file system refuses in a name, besides control characters.
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*]+')
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)")
+
+
+def safe_name(title: str) -> str:
+    """Return a title as the name of a file that every system takes.
+
+    Examples
+    --------
+    >>> safe_name("../../etc/passwd")
+    'etc passwd'
+    """
+    text = _FORBIDDEN.sub(" ", unicodedata.normalize("NFC", title))
+    text = "".join(sign for sign in text if sign.isprintable())
+    text = re.sub(r"\s+", " ", text).strip(" .")
+    text = text.encode("utf-8")[:LONGEST_NAME].decode("utf-8", "ignore").strip(" .")
+    return "clip" if not text or _RESERVED.fullmatch(text) else text
+
+
+def target(path: str | os.PathLike[str] | None, title: str, index: int, *, overwrite: bool) -> Path:
+    """Return where a clip goes; the suffix may still be missing.
+
+    Raises
+    ------
+    InvalidInput
+        If nothing can be written there; said before anything is fetched.
+    """
+    name = f"{safe_name(title)}-{index}"
+    if path is None:
+        where = Path(name)
+    else:
+        try:
+            where = Path(path).expanduser()
+        except (TypeError, RuntimeError) as problem:
+            raise InvalidInput(
+                f"This is no path to save to: {problem}.", hint='clip.save("song.mp3")'
+            ) from None
+        if "\0" in str(where):
+            raise InvalidInput("A path cannot hold a null character.")
+        if where.is_dir():
+            where = where / name
+    if not where.parent.is_dir():
+        raise InvalidInput(
+            f"The folder {where.parent} does not exist.", hint="Make it first, or choose another."
+        )
+    _check_free(where, overwrite)
+    return where
+
+
+def write(path: Path, data: bytes, media_type: str, *, overwrite: bool) -> Path:
+    """Write bytes under a name, whole or not at all; return the name, its suffix added where it was missing.
+
+    Raises
+    ------
+    InvalidInput
+        If it cannot be written there, or the suffix says another format than the bytes are.
+    """
+    from beatra_nb.core.audio import suffix_of
+
+    suffix = suffix_of(media_type)
+    if not path.suffix or not re.fullmatch(r"\.[A-Za-z][A-Za-z0-9]{1,4}", path.suffix):
+        path = path.with_name(path.name + suffix)
+    elif suffix != ".bin" and not _same_format(path.suffix.lower(), suffix):
+        raise InvalidInput(
+            f"{path.name} would be misnamed: the audio is {media_type}.",
+            hint=f"Save it as {path.with_suffix(suffix).name!r}, or leave the suffix out.",
+        )
+    _check_free(path, overwrite)
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".beatra-", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o666 & ~_umask())  # a temporary file is private; a saved one is like any other
+        os.replace(temporary, path)
+    except OSError as problem:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise InvalidInput(
+            f"{path} cannot be written: {problem.strerror or problem}.",
+            hint="Choose a folder that you may write to; the audio is still here.",
+        ) from None
+    except BaseException:  # an interrupt leaves no half file behind
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise
+    return path
+
+
+def _same_format(given: str, real: str) -> bool:
+    return given == real or {given, real} in SAME
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise InvalidInput(
+            f"{path} is already there and was left as it is.",
+            hint="Choose another name, or pass overwrite=True.",
+        )
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

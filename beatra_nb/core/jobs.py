@@ -1,0 +1,433 @@
+"""The way of a job, as flows (see ``flow``): begun, found again, waited for, fetched, cancelled.
+
+Two promises are kept here. A job is paid once: its key is in the journal before its request leaves, and whatever
+happens, only that key is sent. A job is not lost: it stays open in the journal until its result is on this machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, urlencode
+
+from beatra_nb.core import policy
+from beatra_nb.core.download import download
+from beatra_nb.core.envelope import unexpected
+from beatra_nb.core.errors import APIError, BeatraError, InvalidInput, NotFound, TaskTimeout
+from beatra_nb.core.flow import Call, Context, Flow, Pause, Sent, send
+from beatra_nb.core.ledger import Ledger
+from beatra_nb.core.policy import new_key
+from beatra_nb.core.request import encode
+from beatra_nb.core.resources import read_json
+from beatra_nb.core.task import TERMINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from beatra_nb.core.media import BaseClip
+    from beatra_nb.core.music import MusicRequest
+    from beatra_nb.core.task import BaseTask
+    from beatra_nb.core.task_list import BaseTaskList, LostJob
+    from beatra_nb.store.jobs import Job
+
+SLICE = 0.25  # seconds: how soon a press on Cancel is noticed
+OUT_OF_TOUCH = 300.0  # seconds without a word from the service until waiting gives up
+ODD_ANSWERS = 3  # unreadable answers in a row until waiting gives up
+REMEMBERED = 24 * 3600 - 600  # seconds: a little less than the service remembers a key
+RENEWED = frozenset({401, 403, 404, 410})  # an address that has expired says one of these
+
+
+class Watch(Protocol):
+    """Who watches a job: is told how it goes, and may ask to cancel it."""
+
+    def update(self, task: BaseTask) -> None:
+        """Take note of the task's state."""
+
+    def note(self, text: str) -> None:
+        """Take note of something in a line."""
+
+    def cancel_asked(self) -> bool:
+        """Whether somebody wants the task cancelled."""
+
+
+class Nobody:
+    """Nobody watches."""
+
+    def update(self, task: BaseTask) -> None:
+        """Do nothing."""
+
+    def note(self, text: str) -> None:
+        """Do nothing."""
+
+    def cancel_asked(self) -> bool:
+        """Say no."""
+        return False
+
+
+# ── begin ──
+
+
+def begin(context: Context, request: MusicRequest, task: BaseTask, watch: Watch) -> Flow[None]:
+    """Start a job, or attach to the one that this request has already started."""
+    if request.rerun == "reuse" and context.jobs is None:
+        raise InvalidInput(
+            "rerun='reuse' needs the journal, and this client was made with journal=False.",
+            hint="Pass idempotency_key= instead: a key of your own says that it is the same job.",
+        )
+    job = _begun_before(context, request)
+    if job is not None:
+        attached = "key" if request.chosen else "rerun"
+        if job.task_id and (yield from _found(context, task, job, attached)):
+            watch.update(task)
+            return
+        if not job.task_id and context.wall() - job.started.timestamp() < REMEMBERED:
+            request, task.attached = request.with_key(job.key), attached
+    yield from _create(context, request.path, request.json, request.key, task, request.fingerprint)
+    watch.update(task)
+
+
+def _begun_before(context: Context, request: MusicRequest) -> Job | None:
+    if context.jobs is None:
+        return None
+    if not request.chosen:
+        return context.jobs.latest(context.place, request.fingerprint) if request.rerun == "reuse" else None
+    job = context.jobs.find(context.place, request.key)
+    if job is not None and job.fingerprint != request.fingerprint:
+        raise InvalidInput(
+            "This idempotency_key was used for another request, and one key is one job.",
+            hint="Take a new key for what is asked now, or ask the very same again.",
+        )
+    return job
+
+
+def _found(context: Context, task: BaseTask, job: Job, attached: str) -> Flow[bool]:
+    """Attach to a job that the service has; False where there is nothing to attach to."""
+    task.id, task.idempotency_key = job.task_id or "", job.key
+    try:
+        yield from look(context, task)
+    except NotFound:
+        found = False
+    else:
+        # Whoever runs a cell again wants music, not the same failure; a chosen key means that one job, whatever came.
+        found = attached == "key" or task.status not in ("failed", "canceled")
+    if found:
+        task.attached = attached
+    else:
+        task.forget()
+    return found
+
+
+def _create(
+    context: Context, path: str, body: bytes, key: str, task: BaseTask, fingerprint: str, verb: str = "music"
+) -> Flow[None]:
+    call = Call(verb, "POST", path, body, key)
+    task.idempotency_key = key
+    with Ledger(context, call, task.model) as ledger:
+        ledger.task = task
+        if context.jobs is not None:
+            said = {"verb": verb, "path": path, "fingerprint": fingerprint}
+            context.jobs.begin(
+                context.place,
+                key,
+                started=context.wall(),
+                body=body,
+                **said,
+                model=task.model,
+                title=task.title,
+            )
+        try:
+            sent = yield from send(context, call)
+        except BeatraError as error:
+            if context.jobs is not None and _surely_refused(error):
+                context.jobs.close(context.place, key, "refused")
+            raise
+        ledger.sent(sent)
+        _take(task, sent)
+        ledger.credits = task.billing.charged
+        if context.jobs is not None:
+            context.jobs.attach(context.place, key, task.id)
+            task.expected = context.jobs.expected(context.place, task.model)
+
+
+def _surely_refused(error: BeatraError) -> bool:
+    """Whether no task was made: the request never arrived, or the service itself said no."""
+    if not error.arrived:
+        return True
+    return isinstance(error, APIError) and error.code is not None and (error.status or 500) < 500
+
+
+def _take(task: BaseTask, sent: Sent) -> None:
+    answer = sent.answer
+    body = read_json(answer)
+    inner = body.get("task")
+    wire: dict[str, Any] = inner if isinstance(inner, dict) and "task_id" not in body else body
+    if not isinstance(wire.get("task_id"), str) or not wire["task_id"]:
+        raise unexpected(answer.status, answer.headers, answer.body, "without a task in its body")
+    if task.id and wire["task_id"] != task.id:
+        raise unexpected(
+            answer.status, answer.headers, answer.body, "with another task than the one asked for"
+        )
+    task.take(wire, request_id=answer.request_id, sandbox=answer.sandbox)
+
+
+# ── look ──
+
+
+def look(context: Context, task: BaseTask) -> Flow[None]:
+    """Ask once how a task is."""
+    call = Call("task", "GET", _path(task))
+    with Ledger(context, call) as ledger:
+        ledger.task = task
+        sent = yield from send(context, call)
+        ledger.sent(sent)
+        _take(task, sent)
+    _close_if_over(context, task)
+
+
+def page(context: Context, listing: BaseTaskList[Any], make: Callable[[], BaseTask]) -> Flow[None]:
+    """Fetch the next page of a list of tasks."""
+    filters = {**listing.filters, **({"cursor": listing.cursor} if listing.cursor else {})}
+    call = Call("tasks", "GET", f"/tasks?{urlencode(filters)}")
+    with Ledger(context, call) as ledger:
+        sent = yield from send(context, call)
+        ledger.sent(sent)
+        answer = sent.answer
+        body = read_json(answer)
+        if not isinstance(body.get("data"), list):
+            raise unexpected(
+                answer.status, answer.headers, answer.body, "without the list that was asked for"
+            )
+    tasks = []
+    for wire in body["data"]:
+        if isinstance(wire, dict) and isinstance(wire.get("task_id"), str) and wire["task_id"]:
+            task = make()
+            task.take(wire, request_id=answer.request_id, sandbox=answer.sandbox)
+            tasks.append(task)
+    cursor = body.get("next_cursor")
+    cursor = cursor if isinstance(cursor, str) and cursor else None
+    listing.request_id, listing.sandbox = answer.request_id, answer.sandbox
+    listing.add(
+        tasks, cursor, body.get("has_more") is True or (cursor is not None and "has_more" not in body)
+    )
+
+
+# ── wait ──
+
+
+def wait(context: Context, task: BaseTask, watch: Watch, timeout: float | None) -> Flow[None]:
+    """Look again and again until a task is over, then fetch what it made."""
+    yield from _until_over(context, task, watch, timeout)
+    if task.status == "succeeded" and task.embed is not False:
+        for clip in task.takes:
+            yield from _fetch_quietly(context, clip, watch)
+    _close_if_over(context, task)
+    watch.update(task)
+
+
+def _until_over(context: Context, task: BaseTask, watch: Watch, timeout: float | None) -> Flow[None]:
+    if task.done:
+        return
+    started = heard = context.now()
+    call = Call("wait", "GET", _path(task))
+    failures = odd = looks = 0
+    asked_for: float | None = None
+    canceling = False
+    refunded = task.billing.refunded or Decimal(0)
+    with Ledger(context, call, task.model) as ledger:
+        ledger.task = task
+        while not task.done:
+            pause = policy.poll_pause(
+                context.now() - started, context.rand(), asked_for=asked_for, failures=failures
+            )
+            left = None if timeout is None else started + timeout - context.now()
+            if left is not None and left <= 0:
+                raise _too_long(task, timeout)
+            yield from _rest(context, watch, pause if left is None else min(pause, left), canceling)
+            if watch.cancel_asked() and not canceling:
+                canceling = yield from _cancel_quietly(context, task, watch)
+                continue
+            try:
+                looks += 1
+                sent = yield from send(_in_time(context, left), call)
+                ledger.sent(replace(sent, attempts=looks))
+                _take(task, sent)
+            except BeatraError as error:
+                failures, asked_for = failures + 1, error.retry_after
+                odd = 0 if error.retryable else odd + 1
+                fatal = isinstance(error, APIError) and error.code is not None and not error.retryable
+                if fatal or odd > ODD_ANSWERS or context.now() - heard > OUT_OF_TOUCH:
+                    error.hint = f"{error.hint or ''} The task goes on: {_come_back(task)}".strip()
+                    raise
+                watch.note("No word from the service just now; looking again.")
+                continue
+            heard, failures, odd, asked_for = context.now(), 0, 0, None
+            watch.note("")
+            watch.update(task)
+        more = (task.billing.refunded or Decimal(0)) - refunded
+        ledger.credits = -more if more > 0 else None
+
+
+def _rest(context: Context, watch: Watch, seconds: float, canceling: bool) -> Flow[None]:
+    """Pause in short steps, so that a press on Cancel is noticed at once."""
+    end = context.now() + seconds
+    while (left := end - context.now()) > 0:
+        if watch.cancel_asked() and not canceling:
+            return
+        yield Pause(min(SLICE, left))
+
+
+def _in_time(context: Context, left: float | None) -> Context:
+    """Let no single look outlast the time that there is for waiting."""
+    if left is None or left >= context.timeouts.total:
+        return context
+    return replace(context, timeouts=replace(context.timeouts, total=max(left, 1.0)))
+
+
+def _too_long(task: BaseTask, timeout: float | None) -> TaskTimeout:
+    percent = task.progress.percent
+    far = f"{task.status or 'not begun'}{'' if percent is None else f', {percent:.0f} %'}"
+    return TaskTimeout(
+        f"The task was not over after {timeout:g} s ({far}); it goes on.",
+        task=task,
+        request_id=task.request_id,
+        idempotency_key=task.idempotency_key,
+        hint=_come_back(task),
+    )
+
+
+def _come_back(task: BaseTask) -> str:
+    return f"bn.task({task.id!r}).wait() comes back to it, .cancel() stops it."
+
+
+def _cancel_quietly(context: Context, task: BaseTask, watch: Watch) -> Flow[bool]:
+    """Cancel on a press of the button; a failure is said, and the button may be pressed again."""
+    watch.note("Cancelling …")
+    try:
+        yield from cancel(context, task, "cancelled in the notebook")
+    except BeatraError as error:
+        watch.note(f"It could not be cancelled: {error.message}")
+        return True
+    watch.update(task)
+    return True
+
+
+# ── cancel ──
+
+
+def cancel(context: Context, task: BaseTask, reason: str | None) -> Flow[None]:
+    """Ask the service to stop a task; one that is over comes back unchanged."""
+    body: Mapping[str, Any] = {} if reason is None else {"reason": reason}
+    call = Call("cancel", "POST", f"{_path(task)}/cancel", encode(body), new_key())
+    refunded = task.billing.refunded or Decimal(0)
+    with Ledger(context, call) as ledger:
+        ledger.task = task
+        sent = yield from send(context, call)
+        ledger.sent(sent)
+        _take(task, sent)
+        more = (task.billing.refunded or Decimal(0)) - refunded
+        ledger.credits = -more if more > 0 else None
+    _close_if_over(context, task)
+
+
+# ── fetch ──
+
+
+def fetch(context: Context, clip: BaseClip, watch: Watch) -> Flow[None]:
+    """Fetch the audio of a clip; an address that has expired is renewed once."""
+    data = _kept(context, clip)
+    if data is None:
+        try:
+            data = yield from download(context, clip, watch.note)
+        except APIError as error:
+            if error.status not in RENEWED or not clip.task_id:
+                raise
+            before = clip.url
+            yield from look(context, clip.task)
+            if clip.url == before:
+                raise
+            data = yield from download(context, clip, watch.note)
+    clip.keep(data)
+
+
+def _fetch_quietly(context: Context, clip: BaseClip, watch: Watch) -> Flow[None]:
+    """Fetch for a view: what fails is said there, and the clip can be fetched again."""
+    if clip.data is not None:
+        return
+    watch.note(f"Fetching take {clip.index} of {len(clip.task.takes)} …")
+    try:
+        yield from fetch(context, clip, watch)
+    except BeatraError as error:
+        clip.problem = error.message
+    watch.note("")
+
+
+def _kept(context: Context, clip: BaseClip) -> bytes | None:
+    if context.files is None or not clip.artifact_id:
+        return None
+    return context.files.get(context.place, clip.artifact_id)
+
+
+def _close_if_over(context: Context, task: BaseTask) -> None:
+    """Close a job in the journal: it is over, and what it made is here."""
+    if context.jobs is None or task.status not in TERMINAL:
+        return
+    here = task.embed is False or all(clip.data is not None for clip in task.takes)
+    if task.status != "succeeded" or (here and task.takes):
+        context.jobs.deliver(context.place, task.id, task.elapsed)
+
+
+# ── come back ──
+
+
+def pending(context: Context, make: Callable[[], BaseTask]) -> Flow[tuple[list[BaseTask], list[LostJob]]]:
+    """Find this machine's unfinished jobs again: by the task's id, or by sending the same request once more."""
+    from beatra_nb.core.task_list import LostJob
+
+    if context.jobs is None:
+        raise InvalidInput(
+            "Unfinished jobs are found in the journal, and this client was made with journal=False.",
+            hint="bn.tasks() lists the tasks that the service knows.",
+        )
+    found: list[BaseTask] = []
+    lost: list[LostJob] = []
+    for job in context.jobs.unfinished(context.place):
+        task = make()
+        task.model, task.title, task.idempotency_key = job.model, job.title, job.key
+        reason = yield from _find_again(context, job, task)
+        if reason is None:
+            task.attached = "pending"
+            found.append(task)
+        else:
+            lost.append(LostJob(job.key, job.started, job.verb, reason, job.title))
+    return found, lost
+
+
+def _find_again(context: Context, job: Job, task: BaseTask) -> Flow[str | None]:
+    """Find one job again; return None, or why it cannot be found."""
+    assert context.jobs is not None  # noqa: S101 - pending() has looked
+    if job.task_id:
+        task.id = job.task_id
+        try:
+            yield from look(context, task)
+        except NotFound:
+            context.jobs.close(context.place, job.key, "lost")
+            return "The service does not know this task any more."
+        return None
+    if job.body is None or context.wall() - job.started.timestamp() > REMEMBERED:
+        context.jobs.close(context.place, job.key, "lost")
+        return (
+            "It was begun more than a day ago, and nobody knows whether the service took it: sent again, it "
+            "could be paid twice. bn.tasks() shows what the service has."
+        )
+    try:
+        yield from _create(context, job.path, job.body, job.key, task, job.fingerprint, job.verb)
+    except APIError as error:
+        if not _surely_refused(error):
+            raise
+        return f"The service refused it: {error.message}"
+    return None
+
+
+def _path(task: BaseTask) -> str:
+    return f"/tasks/{quote(task.id, safe='')}"

@@ -1,0 +1,193 @@
+"""Sending a file: once, hashed on the way, and not again when the service has the very same bytes already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from beatra_nb.core.envelope import unexpected
+from beatra_nb.core.errors import InvalidInput
+from beatra_nb.core.flow import Call, Context, Flow, Form, send
+from beatra_nb.core.ledger import Ledger
+from beatra_nb.core.media import Artifact
+from beatra_nb.core.music import checked_metadata
+from beatra_nb.core.policy import check_key, new_key
+from beatra_nb.core.request import encode
+from beatra_nb.core.resources import read_json
+
+if TYPE_CHECKING:
+    from beatra_nb.core.sources import Source
+
+UPLOADS = "/uploads"
+SLOWEST = 16_384  # bytes a second that an upload is waited for
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRequest:
+    """An upload, checked."""
+
+    source: Source
+    purpose: str
+    metadata: dict[str, Any]
+    key: str
+    fresh: bool
+
+    @classmethod
+    def of(
+        cls,
+        source: object,
+        *,
+        purpose: str = "media_input",
+        media_type: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        fresh: bool = False,
+        idempotency_key: str | None = None,
+    ) -> UploadRequest:
+        """Check what the user passed.
+
+        Raises
+        ------
+        InvalidInput
+            If it could not succeed; the message says how to mend it.
+        """
+        from beatra_nb.core.sources import source_of
+
+        if not isinstance(purpose, str) or not purpose.strip():
+            raise InvalidInput(
+                f"purpose must be 'media_input' or 'reference_audio', not {purpose!r:.60}.",
+                hint="'reference_audio' is for music that shall follow it.",
+            )
+        said = {} if metadata is None else checked_metadata(metadata)
+        encode({"metadata": said})
+        key = new_key() if idempotency_key is None else check_key(idempotency_key)
+        checked = source_of(source, purpose=purpose, media_type=media_type)  # type: ignore[arg-type]
+        return cls(checked, purpose.strip(), said, key, fresh)
+
+
+class Metered:
+    """A reader that hashes what is read, and tells how much it was."""
+
+    def __init__(self, reader: BinaryIO, progress: Callable[[int], None]) -> None:
+        self._reader = reader
+        self._progress = progress
+        self._hash = hashlib.sha256()
+        self._start = reader.tell()
+        self._read = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        data = self._reader.read(size)
+        self._hash.update(data)
+        self._read += len(data)
+        self._progress(self._read)
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move; whoever goes back to the beginning reads, and hashes, anew."""
+        self._hash, self._read = hashlib.sha256(), 0
+        return self._reader.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return where the reader stands."""
+        return self._reader.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what was read."""
+        return self._hash.hexdigest()
+
+
+def upload(context: Context, request: UploadRequest, progress: Callable[[int], None]) -> Flow[Artifact]:
+    """Send a file, or find that the service has it."""
+    source = request.source
+    if (known := _known(context, request)) is not None:
+        return known
+    readers: list[Metered] = []
+
+    def reader() -> Any:  # noqa: ANN401 - as much of a file as is needed
+        readers.append(Metered(source.open(), progress))
+        return readers[-1]
+
+    fields = {"purpose": request.purpose, "media_type": source.media_type}
+    if request.metadata:
+        fields["metadata"] = json.dumps(request.metadata, ensure_ascii=False)
+    form = Form(fields, source.name, source.media_type, reader, patience=source.size / SLOWEST)
+    call = Call("upload", "POST", UPLOADS, key=request.key, form=form)
+    with Ledger(context, call) as ledger:
+        sent = yield from send(context, call)
+        ledger.sent(sent)
+        body = read_json(sent.answer)
+        from beatra_nb.core.models import UploadWire
+
+        wire = UploadWire.model_validate(body)
+        ident = wire.artifact_id or wire.id
+        if not ident:
+            answer = sent.answer
+            raise unexpected(answer.status, answer.headers, answer.body, "without an artifact id in its body")
+    artifact = Artifact(
+        id=ident,
+        url=wire.url or wire.cdn_url,
+        media_type=wire.media_type or source.media_type,
+        purpose=wire.purpose or request.purpose,
+        size=source.size,
+        sha256=readers[-1].sha256,
+        name=source.name,
+        duration=source.duration,
+        request_id=sent.answer.request_id,
+        sandbox=sent.answer.sandbox,
+        metadata=request.metadata,
+        elapsed=ledger.elapsed(),
+        raw=body,
+    )
+    if context.jobs is not None:
+        context.jobs.keep_upload(
+            context.place,
+            size=artifact.size,
+            metadata=request.metadata,
+            time=context.wall(),
+            sha256=artifact.sha256,
+            purpose=request.purpose,
+            artifact_id=artifact.id,
+            url=artifact.url,
+            media_type=source.media_type,
+        )
+    return artifact
+
+
+def _known(context: Context, request: UploadRequest) -> Artifact | None:
+    """Return the artifact of the very same bytes. The hash is made first only where the size says it may be."""
+    source = request.source
+    if request.fresh or context.jobs is None:
+        return None
+    same = [
+        known
+        for known in context.jobs.uploaded(context.place, source.size)
+        if (known.purpose, known.media_type, known.metadata)
+        == (request.purpose, source.media_type, request.metadata)
+    ]
+    if not same:
+        return None
+    digest = source.sha256()
+    for known in same:
+        if known.sha256 == digest:
+            return Artifact(
+                id=known.artifact_id,
+                url=known.url,
+                media_type=known.media_type,
+                purpose=known.purpose,
+                size=source.size,
+                sha256=digest,
+                name=source.name,
+                duration=source.duration,
+                reused=True,
+                sandbox=context.place == "sandbox",
+                metadata=request.metadata,
+            )
+    return None

@@ -1,0 +1,250 @@
+"""What must survive the death of a kernel: jobs that were begun, and files that were uploaded.
+
+A job is written here before its request leaves, under its idempotency key and with its body. If the kernel dies
+before the answer is read, the same request can be sent again under the same key, and the service gives back the
+same task. As soon as the task's id is known the body is wiped: the service has it, and the journal keeps no
+prompts. A job stays open until its result has been delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from beatra_nb.core.errors import BeatraError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from beatra_nb.store.journal import Journal
+
+# How a job stands. "sending": nobody knows yet whether the service has it. "open": the service has it.
+# "delivered": over, and its result is here. "refused": the service did not take it.
+OPEN = ("sending", "open")
+
+_FIELDS = "key, place, started, verb, path, body, fingerprint, model, title, task_id, status, process"
+_SAMPLE = 15  # jobs that the expected duration is the median of
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job, as it was begun here."""
+
+    key: str
+    place: str
+    started: datetime
+    verb: str
+    path: str
+    body: bytes | None
+    fingerprint: str
+    model: str = ""
+    title: str = ""
+    task_id: str | None = None
+    status: str = "sending"
+    process: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was uploaded from here."""
+
+    sha256: str
+    purpose: str
+    metadata: dict[str, Any]
+    artifact_id: str
+    url: str
+    media_type: str
+
+
+class Jobs:
+    """The jobs and uploads of this user, in the journal's file.
+
+    Writing never raises, like the journal's; a journal that cannot be written says so once.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def begin(self, place: str, key: str, *, started: float, body: bytes, **said: str) -> bool:
+        """Write a job down before it is sent; return whether it is on disk.
+
+        A job that was begun under this key before is begun again: one key is one job.
+
+        Parameters
+        ----------
+        place, key : str
+            Where it is sent, and under which idempotency key.
+        started : float
+            Now, in seconds since the epoch.
+        body : bytes
+            What is sent.
+        **said : str
+            ``verb``, ``path``, ``fingerprint``, ``model``, ``title``.
+        """
+        row = (
+            key,
+            place,
+            _time(started),
+            said["verb"],
+            said["path"],
+            body,
+            said["fingerprint"],
+            _text(said["model"]),
+            _text(said["title"]),
+            None,
+            "sending",
+            os.getpid(),
+        )
+        return (
+            self._journal.write(
+                f"INSERT INTO jobs ({_FIELDS}) VALUES ({', '.join('?' * len(row))}) "  # noqa: S608
+                "ON CONFLICT (place, key) DO UPDATE SET body = excluded.body, process = excluded.process, "
+                "status = CASE WHEN status = 'refused' THEN 'sending' ELSE status END",
+                row,
+            )
+            is not None
+        )
+
+    def attach(self, place: str, key: str, task_id: str) -> None:
+        """Write down which task a job became; its body is not needed any more."""
+        self._journal.write(
+            "UPDATE jobs SET task_id = ?, body = NULL, title = NULL, status = 'open' "
+            "WHERE place = ? AND key = ? AND status != 'delivered'",
+            (_text(task_id), place, key),
+        )
+
+    def close(self, place: str, key: str, status: str) -> None:
+        """Write down that there is nothing more to do for a job that became no task."""
+        self._journal.write(
+            "UPDATE jobs SET status = ?, body = NULL, title = NULL WHERE place = ? AND key = ?",
+            (status, place, key),
+        )
+
+    def deliver(self, place: str, task_id: str, seconds: float | None) -> None:
+        """Write down that a task is over and its result is here."""
+        self._journal.write(
+            "UPDATE jobs SET status = 'delivered', seconds = ?, body = NULL WHERE place = ? AND task_id = ?",
+            (seconds, place, task_id),
+        )
+
+    def find(self, place: str, key: str) -> Job | None:
+        """Return the job of a key."""
+        return self._one("place = ? AND key = ?", (place, key))
+
+    def latest(self, place: str, fingerprint: str) -> Job | None:
+        """Return the newest job with the same request that the service took or may have taken."""
+        return self._one(
+            "place = ? AND fingerprint = ? AND status IN ('sending', 'open', 'delivered')",
+            (place, fingerprint),
+        )
+
+    def unfinished(self, place: str) -> list[Job]:
+        """Return the jobs whose result is not here yet, oldest first."""
+        rows = self._journal.read(
+            f"SELECT {_FIELDS} FROM jobs WHERE place = ? AND status IN (?, ?) ORDER BY id",  # noqa: S608
+            (place, *OPEN),
+        )
+        return [_job(row) for row in rows]
+
+    def expected(self, place: str, model: str) -> float | None:
+        """Return how long such jobs took lately: the median, in seconds."""
+        rows = self._glance(
+            "SELECT seconds FROM jobs WHERE place = ? AND model = ? AND seconds > 0 ORDER BY id DESC LIMIT ?",
+            (place, model, _SAMPLE),
+        )
+        times = sorted(float(row[0]) for row in rows)
+        return times[len(times) // 2] if times else None
+
+    def uploaded(self, place: str, size: int) -> list[Upload]:
+        """Return the files of this size that were uploaded to a place, newest first."""
+        rows = self._glance(
+            "SELECT sha256, purpose, metadata, artifact_id, url, media_type FROM uploads "
+            "WHERE place = ? AND size = ? ORDER BY id DESC LIMIT 100",
+            (place, size),
+        )
+        return [
+            Upload(sha256, purpose, json.loads(metadata), artifact_id, url or "", media_type or "")
+            for sha256, purpose, metadata, artifact_id, url, media_type in rows
+        ]
+
+    def keep_upload(
+        self, place: str, *, size: int, metadata: dict[str, Any], time: float, **said: str
+    ) -> None:
+        """Write down that a file was uploaded.
+
+        Parameters
+        ----------
+        place : str
+            Where to.
+        size : int
+            Bytes.
+        metadata : dict
+            What was said about it.
+        time : float
+            Now, in seconds since the epoch.
+        **said : str
+            ``sha256``, ``purpose``, ``artifact_id``, ``url``, ``media_type``.
+        """
+        self._journal.write(
+            "INSERT INTO uploads (place, size, sha256, purpose, metadata, artifact_id, url, media_type, time) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                place,
+                size,
+                said["sha256"],
+                said["purpose"],
+                json.dumps(metadata, sort_keys=True),
+                _text(said["artifact_id"]),
+                _text(said["url"], 4000),
+                _text(said["media_type"]),
+                _time(time),
+            ),
+        )
+
+    def forget_upload(self, place: str, artifact_id: str) -> None:
+        """Forget a file that the service does not know any more."""
+        self._journal.write("DELETE FROM uploads WHERE place = ? AND artifact_id = ?", (place, artifact_id))
+
+    def _glance(self, statement: str, values: tuple[object, ...]) -> list[Any]:
+        """Read what would be good to know; a journal that cannot be read costs nobody a call."""
+        try:
+            return self._journal.read(statement, values)
+        except BeatraError:
+            return []
+
+    def _one(self, where: str, values: tuple[object, ...]) -> Job | None:
+        rows = self._journal.read(
+            f"SELECT {_FIELDS} FROM jobs WHERE {where} ORDER BY id DESC LIMIT 1",  # noqa: S608
+            values,
+        )
+        return _job(rows[0]) if rows else None
+
+
+def _job(row: Sequence[Any]) -> Job:
+    key, place, started, verb, path, body, fingerprint, model, title, task_id, status, process = row
+    return Job(
+        key,
+        place,
+        datetime.fromisoformat(started).astimezone(UTC),
+        verb,
+        path,
+        bytes(body) if body is not None else None,
+        fingerprint,
+        model or "",
+        title or "",
+        task_id,
+        status,
+        process or 0,
+    )
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+
+
+def _text(value: str | None, room: int = 300) -> str | None:
+    """Return a text as it can be stored: a lone surrogate is written as an escape, an endless id is cut."""
+    return None if value is None else value[:room].encode("utf-8", "backslashreplace").decode("utf-8")
