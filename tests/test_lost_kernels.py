@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -44,11 +45,13 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.Sandbox]:
 
 @pytest.fixture
 def kernel() -> Iterator[KernelManager]:
-    manager = KernelManager(kernel_name="python3")
-    yield manager
-    if manager.has_kernel:
-        manager.shutdown_kernel(now=True)
-    manager.cleanup_resources()
+    # Files rather than ports: those are chosen before they are bound, and another kernel may be quicker.
+    with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
+        manager = KernelManager(kernel_name="python3", transport="ipc", ip=f"{folder}/k")
+        yield manager
+        if manager.has_kernel:
+            manager.shutdown_kernel(now=True)
+        manager.cleanup_resources()
 
 
 @pytest.mark.parametrize(("method", "path", "nth", "moment"), MOMENTS)

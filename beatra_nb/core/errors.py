@@ -93,8 +93,9 @@ class BeatraError(Showable, Exception):
         return " ".join([self.message, *tail])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions pickle by their positional args; ours are made of keywords, so rebuild from the fields.
-        return _rebuild, (type(self), self.args, self.__dict__)
+        # Exceptions pickle by their positional args; ours are made of keywords, so rebuild from the fields. These
+        # come as state, after the error itself: a task holds its error, and the error its task.
+        return _rebuild, (type(self), self.args), self.__dict__
 
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: a short card in place of the stack (called twice, so pure)."""
@@ -105,10 +106,9 @@ class BeatraError(Showable, Exception):
         printer.text(seams.to_plain(self))
 
 
-def _rebuild(kind: type[BaseException], args: tuple[Any, ...], fields: dict[str, Any]) -> BaseException:
+def _rebuild(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
     error = kind.__new__(kind, *args)
     error.args = args
-    error.__dict__.update(fields)
     return error
 
 
@@ -304,7 +304,7 @@ class Interrupted(Showable, KeyboardInterrupt):
         self.idempotency_key = idempotency_key
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__)
+        return _rebuild, (type(self), self.args), self.__dict__
 
     def _render_traceback_(self) -> list[str]:
         return seams.error_card(self)

@@ -15,7 +15,7 @@ LONGEST_NAME = 80  # characters; leaves room for a suffix on every file system
 SAME = ({".ogg", ".oga"}, {".ogg", ".opus"}, {".mp4", ".m4a"}, {".aif", ".aiff"})  # names of one format
 # What some file system refuses in a name, besides control characters.
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*]+')
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)")
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)( *\..*)?")  # whatever stands behind the dot
 
 
 def safe_name(title: str) -> str:
@@ -53,13 +53,18 @@ def target(path: str | os.PathLike[str] | None, title: str, index: int, *, overw
             ) from None
         if "\0" in str(where):
             raise InvalidInput("A path cannot hold a null character.")
-        if where.is_dir():
+    try:
+        if path is not None and where.is_dir():
             where = where / name
-    if not where.parent.is_dir():
+        if not where.parent.is_dir():
+            raise InvalidInput(
+                f"The folder {_short(where.parent)} does not exist.", hint="Make it first, or choose another."
+            )
+        _check_free(where, overwrite)
+    except OSError as problem:  # a name that is too long, a folder that may not be looked into
         raise InvalidInput(
-            f"The folder {where.parent} does not exist.", hint="Make it first, or choose another."
-        )
-    _check_free(where, overwrite)
+            f"{_short(where)} cannot be written: {problem.strerror or problem}.", hint="Choose another place."
+        ) from None
     return where
 
 
@@ -89,12 +94,12 @@ def write(path: Path, data: bytes, media_type: str, *, overwrite: bool) -> Path:
             file.write(data)
         os.chmod(temporary, 0o666 & ~_umask())  # a temporary file is private; a saved one is like any other
         os.replace(temporary, path)
-    except OSError as problem:
+    except (OSError, UnicodeError) as problem:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
         raise InvalidInput(
-            f"{path} cannot be written: {problem.strerror or problem}.",
+            f"{_short(path)} cannot be written: {getattr(problem, 'strerror', None) or problem}.",
             hint="Choose a folder that you may write to; the audio is still here.",
         ) from None
     except BaseException:  # an interrupt leaves no half file behind
@@ -112,9 +117,14 @@ def _same_format(given: str, real: str) -> bool:
 def _check_free(path: Path, overwrite: bool) -> None:
     if path.is_dir() or (path.exists() and not overwrite):
         raise InvalidInput(
-            f"{path} is already there and was left as it is.",
+            f"{_short(path)} is already there and was left as it is.",
             hint="Choose another name, or pass overwrite=True.",
         )
+
+
+def _short(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 300 else f"{text[:200]}…{text[-90:]}"
 
 
 def _umask() -> int:

@@ -17,10 +17,11 @@ from beatra_nb.core.envelope import unexpected
 from beatra_nb.core.errors import APIError, BeatraError, InvalidInput, NotFound, TaskTimeout
 from beatra_nb.core.flow import Call, Context, Flow, Pause, Sent, send
 from beatra_nb.core.ledger import Ledger
-from beatra_nb.core.policy import new_key
+from beatra_nb.core.policy import derived_key, new_key
 from beatra_nb.core.request import encode
 from beatra_nb.core.resources import read_json
 from beatra_nb.core.task import TERMINAL
+from beatra_nb.core.uploads import UploadRequest, upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,7 +84,17 @@ def begin(context: Context, request: MusicRequest, task: BaseTask, watch: Watch)
             return
         if not job.task_id and context.wall() - job.started.timestamp() < REMEMBERED:
             request, task.attached = request.with_key(job.key), attached
-    yield from _create(context, request.path, request.json, request.key, task, request.fingerprint)
+    try:
+        yield from _create(context, request.path, request.json, request.key, task, request.fingerprint)
+    except APIError as error:
+        if not request.stale(error) or request.uploaded is None or context.jobs is None:
+            raise
+        # The service refused and made nothing; with the file sent anew it is another body, so another key.
+        context.jobs.forget_upload(context.place, request.uploaded.id)
+        again = UploadRequest.of_reference(request, fresh=True)
+        artifact = yield from upload(context, again, lambda sent: None)
+        request = request.with_artifact(artifact).with_key(derived_key(request.key, artifact.id))
+        yield from _create(context, request.path, request.json, request.key, task, request.fingerprint)
     watch.update(task)
 
 

@@ -345,7 +345,8 @@ class AsyncClip(BaseClip):
 def _number(wire: dict[str, Any], *names: str) -> float | None:
     for name in names:
         value = wire.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        # No tempo is as large, and what is not a number is none.
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9:
             return float(value)
     return None
 

@@ -16,6 +16,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from beatra_nb.core.lenient import text_of
 
 
+LARGEST_POWER = 30  # of ten, that a number of credits may have
+
+
 class Wire(BaseModel):
     """Base of the wire types: lenient about what is extra, and about nulls where a default exists."""
 
@@ -34,7 +37,8 @@ def _lenient_decimal(value: object) -> object:
         number = Decimal(str(value))
     except ArithmeticError:
         return None
-    return number if number.is_finite() else None
+    # Nobody pays as much, and to write it out or to reckon with it would take all memory.
+    return number if number.is_finite() and abs(number.adjusted()) <= LARGEST_POWER else None
 
 
 def _lenient_int(value: object) -> int:

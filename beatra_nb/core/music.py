@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from beatra_nb.core.errors import InvalidInput
+from beatra_nb.core.errors import APIError, InvalidInput
 from beatra_nb.core.media import Artifact
 from beatra_nb.core.policy import check_key, new_key
 from beatra_nb.core.request import encode
@@ -40,6 +40,8 @@ class MusicRequest:
         The body, without the reference where that has still to be uploaded.
     source : Source or None
         A file that is to be uploaded first.
+    uploaded : Artifact or None
+        What it became.
     key : str
         The idempotency key of this logical call.
     chosen : bool
@@ -53,6 +55,7 @@ class MusicRequest:
     key: str
     chosen: bool
     rerun: Rerun
+    uploaded: Artifact | None = None
 
     @classmethod
     def of(
@@ -148,7 +151,14 @@ class MusicRequest:
     def with_artifact(self, artifact: Artifact) -> MusicRequest:
         """Return the request with its reference uploaded."""
         # The field is not in the public reference: this is the one place that names it.
-        return replace(self, body={**self.body, "reference_audio": {"artifact_id": artifact.id}}, source=None)
+        body = {**self.body, "reference_audio": {"artifact_id": artifact.id}}
+        return replace(self, body=body, uploaded=artifact)
+
+    def stale(self, error: APIError) -> bool:
+        """Whether the service refused a reference that was uploaded some time ago: it may not keep it any more."""
+        told = [error.param, *(entry.get("param") for entry in _entries(error.details.get("errors")))]
+        blamed = error.status == 404 or any("reference_audio" in str(each) for each in told if each)
+        return self.uploaded is not None and self.uploaded.reused and not error.retryable and blamed
 
     def with_key(self, key: str) -> MusicRequest:
         """Return the request under another key."""
@@ -183,6 +193,10 @@ def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
             hint='metadata={"project": "demo"}',
         )
     return dict(metadata)
+
+
+def _entries(value: object) -> list[Mapping[str, Any]]:
+    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
 
 
 def _text(name: str, value: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from beatra_nb.core.errors import InvalidInput
 
-_BUFFER = 1 << 16
+_BUFFER = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,17 +181,17 @@ class BaseTask(Showable):
             given = new.input.get(name)
             setattr(self, name, given if isinstance(given, str) and given else getattr(self, name))
         self.metadata = new.metadata or self.metadata
-        if "progress" in wire:
+        if isinstance(wire.get("progress"), dict):
             self.progress = Progress(_percent(new.progress.percent), new.progress.stage, new.progress.message)
-        if "billing" in wire:
+        if isinstance(wire.get("billing"), dict):
             billing = new.billing
             self.billing = Billing(billing.charged_credits, billing.refunded_credits, billing.currency)
-        if "warnings" in wire:
+        if isinstance(wire.get("warnings"), list):
             self.warnings = tuple(
                 TaskWarning(*(text if isinstance(text := item.get(name), str) else "" for name in _WARNING))
                 for item in new.warnings
             )
-        if new.error is not None or self.status == "failed":
+        if new.error is not None or (self.status == "failed" and self.error is None):
             self.error = self._failure(new.error or {})
         clips = new.output.get("clips")
         if isinstance(clips, list):

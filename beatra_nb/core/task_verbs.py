@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from beatra_nb.core import seams
 from beatra_nb.core.base_client import BaseClient, interrupted_task, watching
 from beatra_nb.core.errors import Interrupted, InvalidInput
-from beatra_nb.core.policy import derived_key
 from beatra_nb.core.task import WAIT, AsyncTask, Task
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from beatra_nb.core.flow import Context, Flow
     from beatra_nb.core.media import Artifact, BaseClip, Embed
-    from beatra_nb.core.music import MusicRequest, Reference, Rerun
+    from beatra_nb.core.music import Reference, Rerun
     from beatra_nb.core.task import BaseTask
     from beatra_nb.core.task_list import (
         AsyncPendingList,
@@ -63,16 +62,6 @@ def checked_reason(reason: object) -> str | None:
     if reason is not None and not isinstance(reason, str):
         raise InvalidInput(f"reason must be text, not {type(reason).__name__}.")
     return reason
-
-
-def reference_upload(request: MusicRequest) -> UploadRequest:
-    """Return the upload of a request's reference; its key follows from the request's, so that it is repeatable."""
-    from beatra_nb.core.uploads import UploadRequest
-
-    assert request.source is not None  # noqa: S101 - asked only then
-    return UploadRequest(
-        request.source, "reference_audio", {}, derived_key(request.key, "reference"), fresh=False
-    )
 
 
 @contextmanager
@@ -206,9 +195,10 @@ class TaskVerbs(BaseClient):
         )
         seconds = checked_timeout(timeout)
         from beatra_nb.core import jobs
+        from beatra_nb.core.uploads import UploadRequest
 
         if request.source is not None:
-            request = request.with_artifact(self._send_file(reference_upload(request)))
+            request = request.with_artifact(self._send_file(UploadRequest.of_reference(request)))
         if not wait:
             with quiet(task):
                 self._run(lambda context: jobs.begin(context, request, task, jobs.Nobody()))
@@ -490,9 +480,10 @@ class AsyncTaskVerbs(BaseClient):
         )
         seconds = checked_timeout(timeout)
         from beatra_nb.core import jobs
+        from beatra_nb.core.uploads import UploadRequest
 
         if request.source is not None:
-            request = request.with_artifact(await self._send_file(reference_upload(request)))
+            request = request.with_artifact(await self._send_file(UploadRequest.of_reference(request)))
         if not wait:
             with quiet(task):
                 await self._run(lambda context: jobs.begin(context, request, task, jobs.Nobody()))

@@ -91,6 +91,11 @@ def cut_short(promised: float | None = None, held: float | None = None) -> Damag
     return Damaged(f"is cut short{how}", "Download or export it again: the end of the file is missing.")
 
 
+def too_many_pieces() -> Damaged:
+    """Return the error for a file that would take forever to look through."""
+    return Damaged("is damaged: it is made of far too many pieces", "Download or export it again.")
+
+
 def clock(seconds: float) -> str:
     """Return a length of time as people write it.
 

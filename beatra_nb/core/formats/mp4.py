@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from beatra_nb.core.formats.base import MOST_PARTS, Damaged, Sound, Window, cut_short, sound
+from beatra_nb.core.formats.base import MOST_PARTS, Damaged, Sound, Window, cut_short, sound, too_many_pieces
 
 _HOLDERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"mvex", b"moof", b"traf")
 
@@ -148,7 +148,7 @@ def _boxes(window: Window, start: int, end: int) -> Iterator[Box]:
         yield Box(kind, place + header, place + length)
         if kind in _HOLDERS:
             stack.append((place + header, place + length))
-    raise Damaged("is damaged: it is made of far too many pieces", "Export it again.")
+    raise too_many_pieces()
 
 
 def _number(data: bytes, place: int, width: int) -> int:

@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from beatra_nb.core.formats.base import LONGEST, Damaged, Sound, TooLong, Window, cut_short, sound
+from beatra_nb.core.formats.base import (
+    LONGEST,
+    Damaged,
+    Sound,
+    TooLong,
+    Window,
+    cut_short,
+    sound,
+    too_many_pieces,
+)
 
 # kbit/s by bitrate index; index 0 is "free format", which nothing in use writes, 15 is forbidden.
 _BITRATES = {
@@ -136,11 +145,13 @@ def measure(window: Window) -> Sound:
 def after_tags(window: Window) -> int:
     """Return where the tags at the beginning end (ID3v2, and there may be several)."""
     place = 0
-    while (tag := _id3(window, place)) is not None:
+    for _ in range(100):
+        if (tag := _id3(window, place)) is None:
+            return place
         place += tag
         if place > window.size:
             raise cut_short()
-    return place
+    raise too_many_pieces()
 
 
 def before_tags(window: Window) -> int:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import struct
 
-from beatra_nb.core.formats.base import LONGEST, Damaged, Sound, TooLong, Window, cut_short, sound
+from beatra_nb.core.formats.base import (
+    LONGEST,
+    MOST_PAGES,
+    Damaged,
+    Sound,
+    TooLong,
+    Window,
+    cut_short,
+    sound,
+    too_many_pieces,
+)
 from beatra_nb.core.formats.flac import stream_info
 
 _NOWHERE = 0xFFFF_FFFF_FFFF_FFFF  # no packet ends on this page
@@ -32,7 +42,9 @@ def measure(window: Window) -> Sound:
     place = 0
     sounds: dict[int, _Stream | None] = {}  # by serial number; None for what is no sound
     heard: list[_Stream] = []
-    while place < window.size:
+    for _ in range(MOST_PAGES):
+        if place >= window.size:
+            break
         head = window.at(place, 27)
         if head[:4] != b"OggS"[: len(head)]:
             raise Damaged("is damaged: its pages do not follow one another", "Download or export it again.")
@@ -58,6 +70,8 @@ def measure(window: Window) -> Sound:
             if stream.reached > LONGEST * stream.rate + stream.skipped:
                 raise TooLong
         stream.ended = stream.ended or bool(kind & 4)
+    else:
+        raise too_many_pieces()
     if not heard:
         raise Damaged(
             "holds no sound of a kind that is known (Vorbis, Opus, FLAC)", "Export it again as MP3."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from beatra_nb.core.formats.base import MOST_PARTS, Damaged, Sound, Window, cut_short, sound
+from beatra_nb.core.formats.base import MOST_PARTS, Damaged, Sound, Window, cut_short, sound, too_many_pieces
 
 UNKNOWN = 0xFFFF_FFFF  # what a program writes as a length that it does not know yet
 _AS_SAMPLES = (1, 3, 6, 7)  # PCM, float, A-law, µ-law: a fixed number of bytes a frame
@@ -97,4 +97,4 @@ def _chunks(window: Window, order: str) -> Iterator[tuple[bytes, int, int]]:
         name, length = struct.unpack(f"{order}4sI", head)
         yield name, place + 8, length
         place += 8 + length + (length & 1)
-    raise Damaged("is damaged: it is made of far too many pieces", _AGAIN)
+    raise too_many_pieces()

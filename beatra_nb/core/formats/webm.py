@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import struct
 
-from beatra_nb.core.formats.base import LONGEST, Damaged, Sound, TooLong, Window, cut_short, sound
+from beatra_nb.core.formats.base import (
+    LONGEST,
+    MOST_PAGES,
+    Damaged,
+    Sound,
+    TooLong,
+    Window,
+    cut_short,
+    sound,
+    too_many_pieces,
+)
 
 _HEADER, _SEGMENT, _INFO, _TRACKS, _ENTRY, _AUDIO, _CLUSTER, _GROUP = (
     0x1A45DFA3,
@@ -54,7 +64,7 @@ def tracks(window: Window) -> set[str]:
     Unfit
         If its parts cannot be read.
     """
-    return _walk(window).kinds
+    return _walk(window, until=_CLUSTER).kinds  # tracks are described before what is on them
 
 
 def measure(window: Window) -> Sound:
@@ -72,10 +82,12 @@ def measure(window: Window) -> Sound:
     return sound(seconds * found.rate, found.rate, found.channels)
 
 
-def _walk(window: Window) -> _Found:
+def _walk(window: Window, *, until: int | None = None) -> _Found:
     found = _Found()
     place = 0
-    while place < window.size:
+    for _ in range(MOST_PAGES):
+        if place >= window.size:
+            return found
         head = window.at(place, 12)
         number, used = _vint(head, 0, keep=True)
         length, width = _vint(head, used, keep=False)
@@ -85,6 +97,8 @@ def _walk(window: Window) -> _Found:
             raise Damaged("is damaged: its parts do not fit together", "Record or export it again.")
         place += used + width
         unknown = length == (1 << 7 * width) - 1
+        if number == until:
+            return found
         if number in _HOLDERS:
             if not unknown and place + length > window.size:
                 raise cut_short()
@@ -95,7 +109,7 @@ def _walk(window: Window) -> _Found:
         if found.last * found.scale > LONGEST * 1e9:
             raise TooLong
         place += length
-    return found
+    raise too_many_pieces()
 
 
 def _read(number: int, body: bytes, found: _Found) -> None:
