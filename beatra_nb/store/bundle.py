@@ -40,6 +40,8 @@ PACKAGES = (
     "starlette",
     "uvicorn",
     "xllamacpp",
+    "numpy",
+    "soundfile",
 )
 
 
