@@ -20,6 +20,7 @@ from beatra_nb import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from decimal import Decimal
 
     from beatra_nb.core.errors import BeatraError
 
@@ -101,6 +102,24 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument(
         "--faults", action="store_true", help="let requests ask for failures (X-Sandbox-Fault)"
     )
+    sandbox.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="where tasks, files and the wallet are kept (default: in BEATRA_HOME)",
+    )
+    sandbox.add_argument(
+        "--credits", type=_credits, metavar="N", help="what the wallet of a new folder holds (default: 10000)"
+    )
+    sandbox.add_argument(
+        "--refill", type=_credits, metavar="N", help="add so many credits of play money first"
+    )
+    sandbox.add_argument(
+        "--music-workers",
+        type=_count,
+        metavar="N",
+        help="compose so many tasks at a time (default: by the cores)",
+    )
 
     fetch = command("fetch", _fetch, "fetch the weights of the sandbox's language model (93 MB)")
     fetch.add_argument(
@@ -153,7 +172,15 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _sandbox(arguments: argparse.Namespace) -> int:
     from beatra_nb import sandbox
 
-    sandbox.serve(port=arguments.port, engine=arguments.engine, faults=arguments.faults)
+    sandbox.serve(
+        port=arguments.port,
+        engine=arguments.engine,
+        faults=arguments.faults,
+        state=arguments.state,
+        credits=arguments.credits,
+        refill=arguments.refill,
+        music_workers=arguments.music_workers,
+    )
     return 0
 
 
@@ -219,6 +246,18 @@ def _port(text: str) -> int:
     number = int(text) if text.isdecimal() else -1
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+    return number
+
+
+def _credits(text: str) -> Decimal:
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        number = Decimal(text)
+        if not 0 <= number <= 1_000_000_000:
+            raise InvalidOperation
+    except InvalidOperation:
+        raise argparse.ArgumentTypeError(f"needs an amount of credits from 0, not {text!r}") from None
     return number
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from beatra_nb.core import seams
-from beatra_nb.core.errors import BeatraError, ConfigurationError, Interrupted, InvalidInput
+from beatra_nb.core.errors import BeatraError, ConfigurationError, Interrupted
 from beatra_nb.core.flow import Context
 from beatra_nb.core.settings import (
     MAX_ATTEMPTS,
@@ -144,8 +144,6 @@ class BaseClient(seams.Showable, abc.ABC):
         """Check what was asked for, and let the task show it before the service has said a word."""
         from beatra_nb.core.music import MusicRequest, price_of
 
-        if task.embed not in (True, False, "auto"):
-            raise InvalidInput(f"embed must be True, False or 'auto', not {task.embed!r:.60}.")
         # The sandbox has options of its own, such as a piece's length; a live service would refuse them.
         url = self._settings.base_url
         own = url is None or is_loopback(urlsplit(url).hostname or "")

@@ -60,11 +60,14 @@ class BeatraError(Showable, Exception):
         The key of the logical call: called again with it, nothing is done or charged twice.
     arrived : bool
         Whether the request may have reached the service, in any of its attempts.
+    doubtful : bool
+        Whether the service may have done the work all the same, in any of its attempts.
     retry_after : float or None
         How long the service asks to wait, in seconds.
     """
 
     arrived = True
+    doubtful = True
     retry_after: float | None = None
 
     def __init__(

@@ -243,6 +243,7 @@ def send(context: Context, call: Call) -> Flow[Sent]:
     deadline = context.now() + context.timeouts.total + (call.form.patience if call.form else 0.0)
     attempt = 0
     arrived = False  # whether any attempt may have reached the service
+    doubtful = False  # whether any attempt may have done its work without our knowing
     repeat_with = call.repeat_with or call.key
     while True:
         attempt += 1
@@ -254,7 +255,9 @@ def send(context: Context, call: Call) -> Flow[Sent]:
             return Sent(outcome, attempt, deadline)
         error, asked_for = _failure(outcome, context)
         arrived = arrived or not isinstance(outcome, Failure) or outcome.sent
-        error.attempts, error.arrived, error.retry_after = attempt, arrived, asked_for
+        doubtful = doubtful or _doubtful(outcome, error)
+        error.attempts, error.arrived, error.doubtful = attempt, arrived, doubtful
+        error.retry_after = asked_for
         error.idempotency_key = repeat_with
         if getattr(error, "code", None) in context.give_up_on:
             raise error
@@ -272,6 +275,13 @@ def send(context: Context, call: Call) -> Flow[Sent]:
                 error.hint = f"{error.hint} {NOT_TWICE.format(repeat_with)}"
             raise error
         yield Pause(pause)
+
+
+def _doubtful(outcome: Outcome, error: BeatraError) -> bool:
+    """Whether an attempt may have done its work: it may have arrived, and the service itself did not say no."""
+    if isinstance(outcome, Failure):
+        return outcome.sent
+    return getattr(error, "code", None) is None or (getattr(error, "status", None) or 500) >= 500
 
 
 def failure_error(failure: Failure) -> BeatraError:

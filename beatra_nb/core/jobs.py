@@ -82,8 +82,10 @@ def begin(context: Context, request: MusicRequest, task: BaseTask, watch: Watch)
         if job.task_id and (yield from _found(context, task, job, attached)):
             watch.update(task)
             return
-        if not job.task_id and context.wall() - job.started.timestamp() < REMEMBERED:
+        if job.status == "sending" and context.wall() - job.started.timestamp() < REMEMBERED:
             request, task.attached = request.with_key(job.key), attached
+        elif job.status == "sending" and request.chosen and context.jobs is not None:
+            context.jobs.close(context.place, job.key, "lost")  # the service has forgotten the key: its day begins anew
     try:
         yield from _create(context, request.path, request.json, request.key, task, request.fingerprint)
     except APIError as error:
@@ -116,7 +118,7 @@ def _found(context: Context, task: BaseTask, job: Job, attached: str) -> Flow[bo
     """Attach to a job that the service has; False where there is nothing to attach to."""
     task.id, task.idempotency_key = job.task_id or "", job.key
     try:
-        yield from look(context, task)
+        yield from look(context, task, counted=job.status == "delivered")
     except NotFound:
         found = False
     else:
@@ -162,10 +164,8 @@ def _create(
 
 
 def _surely_refused(error: BeatraError) -> bool:
-    """Whether no task was made: the request never arrived, or the service itself said no."""
-    if not error.arrived:
-        return True
-    return isinstance(error, APIError) and error.code is not None and (error.status or 500) < 500
+    """Whether no task was made: each attempt never arrived, or the service itself said no to it."""
+    return not error.doubtful
 
 
 def _take(task: BaseTask, sent: Sent) -> None:
@@ -185,14 +185,22 @@ def _take(task: BaseTask, sent: Sent) -> None:
 # ── look ──
 
 
-def look(context: Context, task: BaseTask) -> Flow[None]:
-    """Ask once how a task is."""
+def look(context: Context, task: BaseTask, *, counted: bool | None = None) -> Flow[None]:
+    """Ask once how a task is.
+
+    ``counted`` says whether what came back of its charge so far is in the journal. Left open, it is where nothing
+    was known of the charge: then the task is another one's, or an old one.
+    """
     call = Call("task", "GET", _path(task))
+    if counted is None:
+        counted = task.billing.charged is None
+    refunded = _refunded(task)
     with Ledger(context, call) as ledger:
         ledger.task = task
         sent = yield from send(context, call)
         ledger.sent(sent)
         _take(task, sent)
+        ledger.credits = None if counted else _came_back(task, refunded)
     _close_if_over(context, task)
 
 
@@ -244,7 +252,7 @@ def _until_over(context: Context, task: BaseTask, watch: Watch, timeout: float |
     failures = odd = looks = 0
     asked_for: float | None = None
     canceling = False
-    refunded = task.billing.refunded or Decimal(0)
+    refunded = _refunded(task)
     with Ledger(context, call, task.model) as ledger:
         ledger.task = task
         while not task.done:
@@ -255,8 +263,12 @@ def _until_over(context: Context, task: BaseTask, watch: Watch, timeout: float |
             if left is not None and left <= 0:
                 raise _too_long(task, timeout)
             yield from _rest(context, watch, pause if left is None else min(pause, left), canceling)
+            if left is not None:
+                left = max(started + timeout - context.now(), 0.0)  # type: ignore[operator]
             if watch.cancel_asked() and not canceling:
-                canceling = yield from _cancel_quietly(context, task, watch)
+                canceling = True
+                yield from _cancel_quietly(_in_time(context, left), task, watch)
+                refunded = _refunded(task)  # what came back by this is in the journal's row of the cancel
                 continue
             try:
                 looks += 1
@@ -267,7 +279,9 @@ def _until_over(context: Context, task: BaseTask, watch: Watch, timeout: float |
                 failures, asked_for = failures + 1, error.retry_after
                 odd = 0 if error.retryable else odd + 1
                 fatal = isinstance(error, APIError) and error.code is not None and not error.retryable
-                if fatal or odd > ODD_ANSWERS or context.now() - heard > OUT_OF_TOUCH:
+                # One look may find that hours have passed: where the lid was closed, and the network is not back yet.
+                silent = failures > ODD_ANSWERS and context.now() - heard > OUT_OF_TOUCH
+                if fatal or odd > ODD_ANSWERS or silent:
                     error.hint = f"{error.hint or ''} The task goes on: {_come_back(task)}".strip()
                     raise
                 watch.note("No word from the service just now; looking again.")
@@ -275,8 +289,7 @@ def _until_over(context: Context, task: BaseTask, watch: Watch, timeout: float |
             heard, failures, odd, asked_for = context.now(), 0, 0, None
             watch.note("")
             watch.update(task)
-        more = (task.billing.refunded or Decimal(0)) - refunded
-        ledger.credits = -more if more > 0 else None
+        ledger.credits = _came_back(task, refunded)
 
 
 def _rest(context: Context, watch: Watch, seconds: float, canceling: bool) -> Flow[None]:
@@ -311,16 +324,25 @@ def _come_back(task: BaseTask) -> str:
     return f"bn.task({task.id!r}).wait() comes back to it, .cancel() stops it."
 
 
-def _cancel_quietly(context: Context, task: BaseTask, watch: Watch) -> Flow[bool]:
-    """Cancel on a press of the button; a failure is said, and the button may be pressed again."""
+def _refunded(task: BaseTask) -> Decimal:
+    return task.billing.refunded or Decimal(0)
+
+
+def _came_back(task: BaseTask, before: Decimal) -> Decimal | None:
+    """Return what was refunded since, as a credit of the journal."""
+    more = _refunded(task) - before
+    return -more if more > 0 else None
+
+
+def _cancel_quietly(context: Context, task: BaseTask, watch: Watch) -> Flow[None]:
+    """Cancel on a press of the button; a failure is said, and the waiting goes on."""
     watch.note("Cancelling …")
     try:
         yield from cancel(context, task, "cancelled in the notebook")
     except BeatraError as error:
         watch.note(f"It could not be cancelled: {error.message}")
-        return True
+        return
     watch.update(task)
-    return True
 
 
 # ── cancel ──
@@ -330,14 +352,13 @@ def cancel(context: Context, task: BaseTask, reason: str | None) -> Flow[None]:
     """Ask the service to stop a task; one that is over comes back unchanged."""
     body: Mapping[str, Any] = {} if reason is None else {"reason": reason}
     call = Call("cancel", "POST", f"{_path(task)}/cancel", encode(body), new_key())
-    refunded = task.billing.refunded or Decimal(0)
+    refunded = _refunded(task)
     with Ledger(context, call) as ledger:
         ledger.task = task
         sent = yield from send(context, call)
         ledger.sent(sent)
         _take(task, sent)
-        more = (task.billing.refunded or Decimal(0)) - refunded
-        ledger.credits = -more if more > 0 else None
+        ledger.credits = _came_back(task, refunded)
     _close_if_over(context, task)
 
 
@@ -420,7 +441,7 @@ def _find_again(context: Context, job: Job, task: BaseTask) -> Flow[str | None]:
     if job.task_id:
         task.id = job.task_id
         try:
-            yield from look(context, task)
+            yield from look(context, task, counted=False)
         except NotFound:
             context.jobs.close(context.place, job.key, "lost")
             return "The service does not know this task any more."

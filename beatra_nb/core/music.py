@@ -121,7 +121,9 @@ class MusicRequest:
             wire, source = _reference(reference)
             if wire is not None:
                 body["reference_audio"] = wire
-        encode(body)  # what cannot be sent is refused now, not after a key was used
+        # What cannot be sent is refused now, not after a key was used; and a name that is no text is a text from now
+        # on, as it is on the wire.
+        body = json.loads(encode(body))
         chosen = idempotency_key is not None
         key = check_key(idempotency_key) if idempotency_key is not None else new_key()
         return cls(body, source, key, chosen, rerun)  # type: ignore[arg-type]
@@ -252,7 +254,10 @@ def _reference(reference: object) -> tuple[dict[str, str] | None, Source | None]
 
 
 def _https(url: str) -> str:
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        raise InvalidInput("This reference is no usable address.") from None
     if parts.scheme != "https" or not parts.hostname:
         raise InvalidInput(
             f"A reference's address must begin with https://, not with {parts.scheme[:20]}://.",

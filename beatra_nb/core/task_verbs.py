@@ -48,12 +48,23 @@ def checked_timeout(timeout: float | None) -> float | None:
     return float(timeout)
 
 
+def checked_embed(embed: object) -> Embed:
+    """Check whether the output shall hold the audio."""
+    if not isinstance(embed, bool) and embed != "auto":
+        raise InvalidInput(f"embed must be True, False or 'auto', not {embed!r:.60}.")
+    return embed  # type: ignore[return-value]
+
+
 def checked_id(ident: object) -> str:
     """Check a task's id."""
     if not isinstance(ident, str) or not ident.strip():
         raise InvalidInput(
             f"A task is found by its id, a text, not by {ident!r:.60}.", hint="bn.tasks() lists the tasks."
         )
+    try:
+        ident.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput("A task's id cannot hold half a character.") from None
     return ident.strip()
 
 
@@ -177,7 +188,7 @@ class TaskVerbs(BaseClient):
         --------
         >>> bn.music("dream pop, warm analog drums", lyrics="[Verse]\nCity lights are waking")  # doctest: +SKIP
         """
-        task = Task(self, embed=embed)
+        task = Task(self, embed=checked_embed(embed))
         request = self._music(
             task,
             prompt,
@@ -300,7 +311,7 @@ class TaskVerbs(BaseClient):
         -----
         ``GET /tasks/{id}``, status *Preview*.
         """
-        task = Task(self, embed=embed)
+        task = Task(self, embed=checked_embed(embed))
         task.id = checked_id(id)
         self._refresh(task)
         if audio and task.status == "succeeded":
@@ -462,7 +473,7 @@ class AsyncTaskVerbs(BaseClient):
         rerun: Rerun = "new",
     ) -> AsyncTask:
         """Make music from words, and return the task with its clips: ``Client.music``, awaited."""
-        task = AsyncTask(self, embed=embed)
+        task = AsyncTask(self, embed=checked_embed(embed))
         request = self._music(
             task,
             prompt,
@@ -522,7 +533,7 @@ class AsyncTaskVerbs(BaseClient):
 
     async def task(self, /, id: str, *, audio: bool = True, embed: Embed = "auto") -> AsyncTask:
         """Find a task by its id: ``Client.task``, awaited."""
-        task = AsyncTask(self, embed=embed)
+        task = AsyncTask(self, embed=checked_embed(embed))
         task.id = checked_id(id)
         await self._refresh(task)
         if audio and task.status == "succeeded":

@@ -28,16 +28,17 @@ __all__ = [
     "to_plain",
 ]
 
-LARGEST = 300_000  # bytes of one format in an output; a notebook keeps every one of them
+# Bytes of one format in an output, embedded sound not counted; a notebook keeps every one of them.
+LARGEST = 300_000
 
 
 def bundle(obj: object) -> dict[str, str]:
     """Return an object as a mimebundle; ``text/plain`` is always in it."""
-    from beatra_nb.display import html, markdown, plain
+    from beatra_nb.display import markdown, plain
 
     look = _Look(obj)
     return {
-        "text/html": look.within(html.render),
+        "text/html": look.html(),
         "text/markdown": look.within(markdown.render),
         "text/plain": look.within(plain.render),
     }
@@ -53,9 +54,7 @@ def to_html(obj: object, *, whole: bool = False) -> str:
     whole : bool
         Whether to show it whole, however long; by default long parts are folded or counted.
     """
-    from beatra_nb.display import html
-
-    return _Look(obj).within(html.render, whole=whole)
+    return _Look(obj).html(whole=whole)
 
 
 def to_markdown(obj: object, *, whole: bool = False) -> str:
@@ -114,8 +113,8 @@ def say_once(key: str, text: str) -> None:
 
 def already_shown(obj: object) -> bool:
     """Whether an object has just been shown while it grew, and need not be shown again as its cell's value."""
-    live = sys.modules.get("beatra_nb.display.live")  # nothing was shown live if nobody has loaded it
-    return bool(live is not None and live.already_shown(obj))
+    painting = sys.modules.get("beatra_nb.display.painting")  # nothing was painted if nobody has loaded it
+    return bool(painting is not None and painting.already_shown(obj))
 
 
 class _Look:
@@ -124,6 +123,21 @@ class _Look:
     def __init__(self, obj: object) -> None:
         self._obj = obj
         self._views: dict[Scope, View] = {}
+
+    def html(self, *, whole: bool = False) -> str:
+        """Render to html; embedded sound is put in at the end, and its bytes are not counted."""
+        from beatra_nb.display import html
+        from beatra_nb.display.media_html import Bytes
+
+        embedded = Bytes()
+
+        def render(view: View) -> str:
+            nonlocal embedded
+            text, embedded = html.draft(view)
+            return text
+
+        text = self.within(render, whole=whole)
+        return embedded.fill(text)
 
     def within(self, render: Callable[[View], str], *, whole: bool = False) -> str:
         """Render within the size bound: ever more briefly, in the end the start of the text alone."""

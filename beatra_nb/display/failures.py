@@ -16,6 +16,7 @@ _TITLES = {
     "InvalidInput": "An argument cannot be used",
     "ConnectionFailed": "The connection failed",
     "Timeout": "No answer in time",
+    "TaskTimeout": "The task is not over yet",
     "IncompleteStream": "The answer was cut short",
     "InvalidData": "The answer does not fit the schema",
     "AuthenticationError": "The key was not accepted",
@@ -41,6 +42,7 @@ _AGAIN = {
     "InvalidInput": _UNSENT,
     "IncompleteStream": _NEW_CALL,
     "InvalidData": "Yes, as a new call, charged like any other. This answer is kept in the error's .reply.",
+    "TaskTimeout": "No need: the task goes on by itself. error.task.wait() comes back to it.",
 }
 _UNKNOWN = "Not blindly: the service may have received the call and done the work."
 
@@ -93,6 +95,8 @@ def _again(error: object, names: list[str]) -> str:
 
 def _again_after_a_stop(error: object) -> str:
     reply, key = get(error, "reply"), get(error, "idempotency_key")
+    if get(error, "task") is not None:
+        return "No need: the task goes on by itself, and its .wait() comes back to it."
     if reply is not None and (words(get(reply, "text")) or get(reply, "complete", False) is True):
         return "Yes, as a new call, which may be charged as well."
     # A look-up has no key and costs nothing.
@@ -107,6 +111,8 @@ def error(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     fields.append(("Try again?", Text(told.again)))
     if told.todo:
         fields.append(("What to do", plain(told.todo, scope, "error.hint")))
+    if ident := words(get(get(obj, "task"), "id")):
+        fields.append(("Task", Badge("", one_line(ident, 120), copy=True)))
     body: list[View] = [plain(told.message, scope, "error.message"), Fields(tuple(fields))]
     if cause := get(obj, "cause"):
         body.append(Details("What cut it short", plain(words(cause), scope, "error.cause")))

@@ -13,17 +13,23 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from beatra_nb.display import prose
+from beatra_nb.display import media_html, prose
 from beatra_nb.display.clean import visible
 from beatra_nb.display.escapes import html_text
+from beatra_nb.display.media_html import Bytes
 from beatra_nb.display.view import (
+    Audio,
     Badge,
     Card,
     Code,
+    Columns,
     Details,
     Fields,
+    Image,
     Message,
+    Meter,
     Note,
+    Player,
     Prose,
     Row,
     Stack,
@@ -59,10 +65,17 @@ def render(view: View, *, enhanced: bool = True) -> str:
     enhanced : bool
         Whether to add the style sheet and the copy buttons; a page that holds several views brings its own.
     """
+    html, embedded = draft(view, enhanced=enhanced)
+    return embedded.fill(html)
+
+
+def draft(view: View, *, enhanced: bool = True) -> tuple[str, Bytes]:
+    """Return the html with marks in the places of sounds, and the sounds: its size is known without theirs."""
     # Front ends look for formulas in whatever they show: the classes shut that off, a formula opens it for itself.
     head = '<div class="bnb tex2jax_ignore mathjax_ignore" style="max-width:920px;line-height:1.55">'
     extra = f"<style>{asset('view.css')}</style><script>{asset('copy.js')}</script>" if enhanced else ""
-    return f"{head}{_html(view)}{extra}</div>"
+    inner, embedded = media_html.gathering(lambda: _html(view))
+    return f"{head}{inner}{extra}</div>", embedded
 
 
 @lru_cache(maxsize=8)
@@ -144,6 +157,8 @@ def _note(view: Note) -> str:
     style = (
         f"padding:6px 12px;border-left:3px solid rgba({rgb},.75);border-radius:4px;background:rgba({rgb},.1)"
     )
+    if view.tone == "plain":  # worth knowing, and no more
+        style = f"padding:2px 12px;border-left:3px solid rgba({rgb},.4);font-size:.93em;{_QUIET}"
     return f'<div role="note" dir="auto" style="{style};{_WRAP}">{html_text(view.text)}</div>'
 
 
@@ -258,4 +273,9 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     Details: _details,
     Message: _message,
     Card: _card,
+    Audio: media_html.audio,
+    Image: media_html.image,
+    Meter: media_html.meter,
+    Player: lambda view: media_html.player(view, _block),
+    Columns: lambda view: media_html.columns(view, _block),
 }

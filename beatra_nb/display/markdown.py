@@ -8,13 +8,18 @@ from typing import Any
 from beatra_nb.display import prose_markdown
 from beatra_nb.display.escapes import md_cell, md_code, md_fence, md_lines, md_text
 from beatra_nb.display.view import (
+    Audio,
     Badge,
     Card,
     Code,
+    Columns,
     Details,
     Fields,
+    Image,
     Message,
+    Meter,
     Note,
+    Player,
     Prose,
     Row,
     Stack,
@@ -66,7 +71,7 @@ def _line(view: View) -> list[str]:
     return [_inline(view)]
 
 
-def _stack(view: Stack) -> list[str]:
+def _stack(view: Stack | Columns) -> list[str]:
     return [block for item in view.items for block in _blocks(item)]
 
 
@@ -104,6 +109,19 @@ def _card(view: Card) -> list[str]:
     return [*title, *_blocks(view.body), *footer]
 
 
+def _meter(view: Meter) -> list[str]:
+    return [
+        md_text(f"{min(100.0, max(0.0, view.percent)):.0f} %" + (f" · {view.label}" if view.label else ""))
+    ]
+
+
+def _player(view: Player) -> list[str]:
+    name = " · ".join(part for part in (view.mark, view.title) if part)
+    head = _inline(Text(name, strong=True)) + (f" ({md_text(view.time)})" if view.time else "")
+    facts = [_inline(Row(view.facts))] if view.facts else []
+    return [head, *facts, *(block for part in view.body for block in _blocks(part))]
+
+
 def _quote(block: str) -> str:
     return "\n".join(f"> {line}".rstrip() for line in block.split("\n"))
 
@@ -121,4 +139,9 @@ _WRITERS: dict[type, Callable[[Any], list[str]]] = {
     Details: _details,
     Message: _message,
     Card: _card,
+    Audio: lambda view: [md_text(view.label)],  # the bytes themselves are for html alone
+    Image: lambda view: [md_text(view.alt)],
+    Meter: _meter,
+    Player: _player,
+    Columns: _stack,
 }

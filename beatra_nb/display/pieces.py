@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from beatra_nb.display.clean import one_line, safe_repr, safe_str
@@ -142,6 +143,44 @@ def figure(value: object) -> str:
         return str(number)[:40]
     text = f"{number:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def clock(value: object) -> str:
+    """Return the length of a piece of sound as players show it, or nothing for none: ``3:05``.
+
+    Examples
+    --------
+    >>> clock(185.2), clock(6), clock(None)
+    ('3:05', '0:06', '')
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**7:
+        return ""
+    minutes, left = divmod(max(1, round(value)) if value else 0, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+
+
+def size(value: object) -> str:
+    """Return a number of bytes in words, or nothing for none: ``94 kB``, ``1.2 MB``."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**18:
+        return ""
+    if value < 1000:
+        return f"{value:.0f} B"
+    if value < 999_500:
+        return f"{value / 1000:.0f} kB"
+    return f"{value / 1e6:.1f} MB" if value < 999_950_000 else f"{value / 1e9:.1f} GB"
+
+
+def credits_of(value: object) -> str:
+    """Return credits in words, or nothing for none: ``80 credits``."""
+    return "" if value is None else f"{figure(value)} {'credit' if value == 1 else 'credits'}"
+
+
+def short_path(path: object) -> str:
+    """Write a path without the user's name in it: a notebook is shown to others."""
+    from beatra_nb.store.database import short
+
+    return short(path) if isinstance(path, Path) else safe_str(path)
 
 
 def usage_badges(usage: object, *, small: bool = False) -> list[View]:

@@ -9,13 +9,18 @@ from typing import Any
 
 from beatra_nb.display.clean import visible
 from beatra_nb.display.view import (
+    Audio,
     Badge,
     Card,
     Code,
+    Columns,
     Details,
     Fields,
+    Image,
     Message,
+    Meter,
     Note,
+    Player,
     Prose,
     Row,
     Stack,
@@ -66,7 +71,7 @@ def _row(view: Row) -> list[str]:
     return [" · ".join(" ".join(_lines(item)) for item in view.items)]
 
 
-def _stack(view: Stack) -> list[str]:
+def _stack(view: Stack | Columns) -> list[str]:
     out: list[str] = []
     for item in view.items:
         lines = _lines(item)
@@ -74,6 +79,22 @@ def _stack(view: Stack) -> list[str]:
             out.append("")
         out += lines
     return out
+
+
+def _meter(view: Meter) -> list[str]:
+    percent = min(100.0, max(0.0, view.percent))
+    done = round(percent / 5)
+    label = f"  {' '.join(visible(view.label).split())}" if view.label else ""
+    return [f"{'█' * done}{'░' * (20 - done)}  {percent:.0f} %{label}"]
+
+
+def _player(view: Player) -> list[str]:
+    name = " · ".join(part for part in (view.mark, view.title, view.time) if part)
+    facts = _row(Row(view.facts)) if view.facts else []
+    return [
+        " ".join(visible(name).split()),
+        *(f"  {line}".rstrip() for line in (*facts, *(line for part in view.body for line in _lines(part)))),
+    ]
 
 
 def _fields(view: Fields) -> list[str]:
@@ -130,4 +151,9 @@ _WRITERS: dict[type, Callable[[Any], list[str]]] = {
     Details: _details,
     Message: _message,
     Card: _card,
+    Audio: lambda view: _split(view.label),
+    Image: lambda view: _split(view.alt),
+    Meter: _meter,
+    Player: _player,
+    Columns: _stack,
 }

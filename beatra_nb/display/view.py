@@ -115,6 +115,76 @@ class Card:
     tone: Tone = "plain"
 
 
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Sound that plays where it is shown: the compressed file itself.
+
+    ``label`` says what it is, in formats that have no sound, and to a screen reader.
+    """
+
+    data: bytes
+    media_type: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A small picture; ``alt`` says the same in words. Its size is in pixels, and shrinks where room is short."""
+
+    data: bytes
+    media_type: str
+    alt: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """How far something is, from 0 to 100."""
+
+    percent: float
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """One piece of sound with what belongs to it: ``mark`` tells it from others, ``time`` is its length.
+
+    ``sound`` is None when the bytes are not here; ``body`` then says why.
+    """
+
+    title: str
+    mark: str = ""
+    time: str = ""
+    wave: Image | None = None
+    sound: Audio | None = None
+    facts: tuple[View, ...] = ()
+    body: tuple[View, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Things of equal rank side by side; one below the other where room is short."""
+
+    items: tuple[View, ...]
+
+
 View: TypeAlias = Union[  # noqa: UP007 - the classes above name it before it exists
-    Text, Prose, Code, Badge, Row, Stack, Note, Fields, Table, Details, Message, Card
+    Text,
+    Prose,
+    Code,
+    Badge,
+    Row,
+    Stack,
+    Note,
+    Fields,
+    Table,
+    Details,
+    Message,
+    Card,
+    Audio,
+    Image,
+    Meter,
+    Player,
+    Columns,
 ]

@@ -7,11 +7,10 @@ sandbox. A view never raises: what cannot be read is shown as text.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from beatra_nb.display import failures, replies
-from beatra_nb.display.clean import one_line, safe_repr, safe_str
+from beatra_nb.display import clips, failures, replies, task_lists, tasks
+from beatra_nb.display.clean import one_line, safe_repr
 from beatra_nb.display.pieces import (
     NORMAL,
     Scope,
@@ -21,6 +20,7 @@ from beatra_nb.display.pieces import (
     id_badge,
     sandbox_badge,
     seconds,
+    short_path,
     words,
 )
 from beatra_nb.display.view import Badge, Card, Code, Fields, Note, Row, Stack, Table, Text, Tone, View
@@ -203,7 +203,7 @@ def _journal(obj: Any, scope: Scope) -> View:  # noqa: ANN401
         body.append(Text(rest, quiet=True))
     footer = [Badge("", f"{figure(total)} {'call' if total == 1 else 'calls'}")]
     footer += [Badge("found for", searched)] if searched else []
-    footer += [Badge("", one_line(_short(path), 300))] if (path := get(obj, "path")) else []
+    footer += [Badge("", one_line(short_path(path), 300))] if (path := get(obj, "path")) else []
     title = Text("Journal", strong=True)
     return Card(Stack(tuple(body)), label="Journal", title=title, footer=Row(tuple(footer)))
 
@@ -288,13 +288,15 @@ _MAKERS: dict[str, Callable[[Any, Scope], View]] = {
     "beatra_nb.store.view:JournalView": _journal,
     "beatra_nb.store.entry:Entry": _entry,
     "beatra_nb.store.bundle:SupportBundle": _bundle,
+    "beatra_nb.core.task:BaseTask": tasks.task,
+    "beatra_nb.core.task:Progress": tasks.progress,
+    "beatra_nb.core.task:Billing": tasks.billing,
+    "beatra_nb.core.task:TaskWarning": tasks.warning,
+    "beatra_nb.core.task_list:BaseTaskList": task_lists.task_list,
+    "beatra_nb.core.task_list:BasePendingList": task_lists.pending_list,
+    "beatra_nb.core.task_list:LostJob": task_lists.lost_job,
+    "beatra_nb.core.media:BaseClip": clips.clip,
+    "beatra_nb.core.media:Artifact": clips.artifact,
     "beatra_nb.display.notices:Notice": _notice,
     "beatra_nb.display.cards:Traceback": _traceback,
 }
-
-
-def _short(path: object) -> str:
-    """Write a path without the user's name in it: a notebook is shown to others."""
-    from beatra_nb.store.database import short
-
-    return short(path) if isinstance(path, Path) else safe_str(path)

@@ -18,20 +18,30 @@ import secrets
 import string
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from beatra_nb.core.errors import InvalidInput, SandboxUnavailable
 from beatra_nb.core.seams import Showable
-from beatra_nb.core.settings import Secret, clean_key, hide_key, sandbox_engine
+from beatra_nb.core.settings import Secret, clean_key, hide_key, sandbox_engine, sandbox_home
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+    from decimal import Decimal
     from types import TracebackType
+    from typing import Concatenate, ParamSpec, TypeVar
 
     from beatra_nb.sandbox.server import Server
+    from beatra_nb.sandbox.state.wallet import LedgerRow
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
 
 __all__ = ["Sandbox", "Seen", "serve", "shared", "start"]
 
 INSTALL = "pip install 'beatra-nb[sandbox]'"
+MOST_WORKERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,12 @@ class Sandbox(Showable):
         Whether faults may be asked for.
     running : bool
         Whether it answers.
+    state : Path
+        The folder of its tasks, files and wallet.
+    balance : Decimal
+        What its wallet holds, in credits of play money.
+    tasks : dict
+        How many of its tasks have each status.
     """
 
     def __init__(self, server: Server, key: Secret) -> None:
@@ -133,6 +149,57 @@ class Sandbox(Showable):
             )
         self._server.faults.inject(fault, times)
 
+    @property
+    def state(self) -> Path:
+        """The folder of its tasks, files and wallet."""
+        return self._server.studio.desk.folder
+
+    @property
+    def balance(self) -> Decimal:
+        """What its wallet holds, in credits."""
+        from beatra_nb.sandbox.state import wallet
+
+        return wallet.in_credits(self._ask(wallet.balance))
+
+    def wallet(self) -> list[LedgerRow]:
+        """Return every movement of its wallet, oldest first."""
+        from beatra_nb.sandbox.state import wallet
+
+        return self._ask(wallet.rows)
+
+    def refill(self, credits: float | Decimal) -> Decimal:
+        """Add play money to its wallet and return the new balance.
+
+        Raises
+        ------
+        InvalidInput
+            For what is no amount.
+        """
+        from beatra_nb.sandbox.state import wallet
+
+        return wallet.in_credits(self._ask(wallet.refill, wallet.amount(credits)))
+
+    @property
+    def tasks(self) -> dict[str, int]:
+        """How many of its tasks have each status."""
+        from beatra_nb.sandbox.state import tasks
+
+        return self._ask(tasks.counts)
+
+    def _ask(
+        self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **more: P.kwargs
+    ) -> T:
+        from beatra_nb.sandbox.state.desk import StateTrouble
+
+        if self._pid != os.getpid():
+            raise SandboxUnavailable(
+                "This sandbox runs in another process.", hint="Start one in this process."
+            )
+        try:
+            return self._server.studio.desk.now(work, *args, **more)
+        except StateTrouble as trouble:
+            raise SandboxUnavailable(trouble.message, hint=trouble.hint) from None
+
     def stop(self) -> None:
         """Stop the server; calling it again does nothing."""
         if self._pid == os.getpid():
@@ -163,6 +230,9 @@ def start(
     faults: bool = False,
     api_key: str | Secret | None = None,
     log: bool = False,
+    state: str | os.PathLike[str] | None = None,
+    credits: float | Decimal | None = None,
+    music_workers: int | None = None,
 ) -> Sandbox:
     """Start a sandbox of one's own on the loopback interface.
 
@@ -179,6 +249,13 @@ def start(
         The key to answer to; by default a random one.
     log : bool
         Log one line per request to the logger ``beatra_nb.sandbox`` (never a key or a text).
+    state : path, optional
+        The folder of its tasks, files and wallet; by default one in ``BEATRA_HOME``. Several sandboxes may share
+        one. It is made when it is first needed.
+    credits : int or Decimal, optional
+        What the wallet of a new state folder holds; by default 10,000.
+    music_workers : int, optional
+        How many tasks are composed at a time; by default one less than there are cores, and at most 4.
 
     Raises
     ------
@@ -199,20 +276,39 @@ def start(
             f"port must be a whole number from 0 to 65535, not {port!r:.60}.",
             hint="Leave port= out to get a free one.",
         )
+    folder = _folder(state)
+    if music_workers is not None and (
+        type(music_workers) is not int or not 1 <= music_workers <= MOST_WORKERS
+    ):
+        raise InvalidInput(
+            f"music_workers must be a whole number from 1 to {MOST_WORKERS}, not {music_workers!r:.60}.",
+            hint="Leave music_workers= out to let the machine's cores decide.",
+        )
     key = clean_key(api_key) or Secret("sk-" + _random_word(32))
     try:
         from beatra_nb.sandbox.engines import Engines
         from beatra_nb.sandbox.faults import Faults
         from beatra_nb.sandbox.server import Server
+        from beatra_nb.sandbox.state import wallet
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in ("starlette", "uvicorn", "h11", "anyio"):
             raise
         raise SandboxUnavailable(
             f"The sandbox needs the package {missing.name}, which is not installed.", hint=f"Run: {INSTALL}"
         ) from None
+    opening = wallet.amount(wallet.OPENING_CREDITS if credits is None else credits)
     engines = Engines(engine or sandbox_engine())
     try:
-        server = Server(port=port, key=key, engines=engines, faults=Faults() if faults else None, told=log)
+        server = Server(
+            port=port,
+            key=key,
+            engines=engines,
+            faults=Faults() if faults else None,
+            told=log,
+            state=folder,
+            opening=opening,
+            workers=music_workers,
+        )
     except BaseException:
         engines.close()
         raise
@@ -229,6 +325,10 @@ def serve(
     faults: bool = False,
     host: str = "127.0.0.1",
     api_key: str | Secret | None = None,
+    state: str | os.PathLike[str] | None = None,
+    credits: float | Decimal | None = None,
+    music_workers: int | None = None,
+    refill: float | Decimal | None = None,
 ) -> None:
     """Run a sandbox in the foreground until Ctrl-C: what ``beatra-nb sandbox`` does.
 
@@ -243,7 +343,17 @@ def serve(
     if host not in ("127.0.0.1", "localhost"):
         raise InvalidInput("The sandbox listens on 127.0.0.1 only.", hint="Leave the host out.")
     over = threading.Event()
-    with start(port=port, engine=engine, faults=faults, api_key=api_key) as box:
+    with start(
+        port=port,
+        engine=engine,
+        faults=faults,
+        api_key=api_key,
+        state=state,
+        credits=credits,
+        music_workers=music_workers,
+    ) as box:
+        if refill is not None:
+            box.refill(refill)
         print(_welcome(box), flush=True)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, lambda number, frame: over.set())
@@ -274,6 +384,17 @@ With curl:
     -H "Idempotency-Key: $(uuidgen)" \\
     -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Say hi in five words."}}]}}'
 
+Music: order it, look until it is done, fetch a clip. With a file of your own: upload it first, and send its id.
+
+  auth="Authorization: Bearer {box.api_key}"
+  curl {box.base_url}/uploads -H "$auth" -F file=@tune.mp3 -F purpose=reference_audio
+  curl {box.base_url}/music/text-to-music -H "$auth" -H "Content-Type: application/json" \\
+    -H "Idempotency-Key: $(uuidgen)" -d '{{"model": "auto", "prompt": "dream pop, warm drums"}}'
+  curl {box.base_url}/music/reference-audio-to-music -H "$auth" -H "Content-Type: application/json" \\
+    -H "Idempotency-Key: $(uuidgen)" -d '{{"prompt": "rock", "reference_audio": {{"artifact_id": "ART_ID"}}}}'
+  curl {box.base_url}/tasks/TASK_ID -H "$auth"
+  curl -o clip.mp3 AUDIO_URL
+
 With the openai package:
 
   from openai import OpenAI
@@ -303,6 +424,16 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _folder(state: str | os.PathLike[str] | None) -> Path:
+    if state is None:
+        return sandbox_home().absolute()
+    if not isinstance(state, str | os.PathLike) or not os.fspath(state):
+        raise InvalidInput(
+            f"state must be a folder's path, not {state!r:.60}.", hint="Leave state= out for the usual one."
+        )
+    return Path(state).expanduser().absolute()
 
 
 def _random_word(length: int) -> str:

@@ -3,7 +3,7 @@
 Stamp    X-Request-Id and X-Beatra-Sandbox on every answer; the log of what was seen; the last safety net
 Faults   only in a sandbox started with ``faults=True``
 Guard    the Host header (against DNS rebinding) and the key
-routes   health, models, catalog, chat
+routes   health, models, catalog, chat; music, tasks, uploads, files (``studio``, ``uploads``, ``cdn``)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,53 +26,29 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from beatra_nb.core.settings import Secret
 from beatra_nb.sandbox import catalog, chat
-from beatra_nb.sandbox.contract import BASE_PATH, MAX_BODY, Refusal, encode, fingerprint, new_id
+from beatra_nb.sandbox.cdn import CDN_PATH, Cdn
+from beatra_nb.sandbox.checks import parse_json
+from beatra_nb.sandbox.contract import BASE_PATH, Refusal, fingerprint, new_id
 from beatra_nb.sandbox.engines import Engines
+from beatra_nb.sandbox.exchange import (
+    JSON,
+    Exchange,
+    exchange_of,
+    header,
+    key_of,
+    read_body,
+    refused,
+    stamps,
+)
 from beatra_nb.sandbox.ledger import Ledger, Reader, ReaderGone, Recording
-from beatra_nb.sandbox.validate import chat_request, parse_json
+from beatra_nb.sandbox.music_models import MUSIC_MODELS
+from beatra_nb.sandbox.studio import Studio
+from beatra_nb.sandbox.uploads import Uploads
+from beatra_nb.sandbox.validate import chat_request
 
 log = logging.getLogger("beatra_nb.sandbox")
 
 _VISIBLE_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-_VISIBLE_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-
-
-@dataclass(slots=True)
-class Exchange:
-    """What one request and its answer are known by, on their way through the layers."""
-
-    request_id: str
-    engine: str
-    method: str
-    path: str
-    idempotency_key: str | None = None
-    fingerprint: str = ""
-    effect: bool = False
-    replayed: bool = False
-    status: int | None = None
-    fault: str | None = None
-    began: float = field(default_factory=time.perf_counter)
-
-
-def exchange_of(scope: Scope) -> Exchange:
-    """Return the exchange that ``Stamp`` put into a scope."""
-    exchange: Exchange = scope["state"]["exchange"]
-    return exchange
-
-
-class JSON(Response):
-    """A JSON answer."""
-
-    media_type = "application/json"
-
-    def render(self, content: object) -> bytes:
-        """Return the body as bytes."""
-        return encode(content)
-
-
-def refused(refusal: Refusal, request_id: str | None) -> Response:
-    """Return a refusal as an answer."""
-    return JSON(refusal.envelope(request_id), refusal.status, refusal.headers)
 
 
 class Stamp:
@@ -122,21 +98,6 @@ class Stamp:
                 log.info("%s %s %s %.1f ms", exchange.method, exchange.path, exchange.status, took)
 
 
-def stamps(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    """Return the headers that every answer carries."""
-    return [
-        (b"x-request-id", exchange.request_id.encode()),
-        (b"x-beatra-sandbox", exchange.engine.encode()),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-    ]
-
-
-def header(scope: Scope, name: bytes) -> bytes | None:
-    """Return one request header."""
-    return next((value for key, value in scope["headers"] if key == name), None)
-
-
 class Guard:
     """Lets in who addresses this very server and holds its key."""
 
@@ -150,7 +111,7 @@ class Guard:
         if host not in {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}:
             # A web page whose own name was made to point here must not reach the sandbox.
             raise Refusal("forbidden", "The Host header does not name this server.")
-        if scope["path"] != BASE_PATH + "/health":
+        if scope["path"] != BASE_PATH + "/health" and not scope["path"].startswith(CDN_PATH + "/"):
             self.check(header(scope, b"authorization"))
         await self.app(scope, receive, send)
 
@@ -220,31 +181,13 @@ class Follow(Response):
         await send({"type": "http.response.body", "body": b""})
 
 
-async def read_body(request: Request) -> bytes:
-    """Read a JSON body up to the limit."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Refusal("invalid_request", "Content-Type must be application/json.", status=415)
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            limit = MAX_BODY // (1024 * 1024)
-            raise Refusal(
-                "invalid_request",
-                f"The body is larger than {limit} MB.",
-                status=413,
-                headers={"connection": "close"},
-            )
-    return bytes(body)
-
-
 class Service:
     """The routes and what they share."""
 
-    def __init__(self, engines: Engines) -> None:
+    def __init__(self, engines: Engines, state: Path, opening: int, workers: int | None) -> None:
         self.engines = engines
         self.ledger = Ledger()
+        self.studio = Studio(state, opening, workers, self.ledger.knows)
         self.created = int(time.time())
 
     async def health(self, request: Request) -> Response:
@@ -263,20 +206,17 @@ class Service:
         """``GET /v1/catalog/capabilities``."""
         return JSON(catalog.capabilities())
 
-    async def unserved(self, request: Request) -> Response:
-        """Answer for what the public API has and the sandbox does not."""
-        name = catalog.UNSERVED[request.url.path.split("/")[2]]
-        raise Refusal("unsupported_capability", f"The sandbox does not serve {name} yet.")
-
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``."""
         exchange = exchange_of(request.scope)
-        key = exchange.idempotency_key
-        if key is not None and not _VISIBLE_KEY.fullmatch(key):
-            raise Refusal("invalid_request", "Idempotency-Key must be 1 to 255 visible ASCII characters.")
+        key = key_of(exchange)
         body = parse_json(await read_body(request))
         exchange.fingerprint = fingerprint(body)
         asked = chat_request(body)
+        if asked.model in MUSIC_MODELS:
+            known = ", ".join(["auto", *self.engines.models])
+            message = f"{asked.model} makes music (POST {BASE_PATH}/music/text-to-music). For chat there is: {known}."
+            raise Refusal("unsupported_model", message, param="/model")
         engine = self.engines.pick(asked)
         exchange.engine = engine.name
 
@@ -286,29 +226,37 @@ class Service:
         def whole() -> None:
             exchange.effect = True
 
+        if key is not None and self.studio.used(key):
+            raise Refusal("idempotency_conflict")
         recording, new = self.ledger.claim(key, exchange.fingerprint, produce)
         exchange.replayed = not new
         return Follow(recording, replayed=not new)
 
     def close(self) -> None:
-        """Stop all work; called in the server's own loop."""
+        """Stop all answers; called in the server's own loop."""
         self.ledger.close()
 
     def app(self) -> ASGIApp:
         """Return the router."""
+        studio = self.studio
         routes = [
             Route(BASE_PATH + "/health", self.health, methods=["GET"]),
             Route(BASE_PATH + "/models", self.models, methods=["GET"]),
             Route(BASE_PATH + "/catalog/models", self.catalog_models, methods=["GET"]),
             Route(BASE_PATH + "/catalog/capabilities", self.capabilities, methods=["GET"]),
             Route(BASE_PATH + "/chat/completions", self.chat, methods=["POST"]),
-            *(
-                Route(BASE_PATH + f"/{name}{rest}", self.unserved, methods=["GET", "POST"])
-                for name in catalog.UNSERVED
-                for rest in ("", "/{rest:path}")
-            ),
+            Route(BASE_PATH + "/music/text-to-music", studio.text_to_music, methods=["POST"]),
+            Route(BASE_PATH + "/music/reference-audio-to-music", studio.reference_to_music, methods=["POST"]),
+            Route(BASE_PATH + "/uploads", Uploads(studio).create, methods=["POST"]),
+            Route(BASE_PATH + "/tasks", studio.tasks, methods=["GET"]),
+            Route(BASE_PATH + "/tasks/{task_id}", studio.task, methods=["GET"]),
+            Route(BASE_PATH + "/tasks/{task_id}/cancel", studio.cancel, methods=["POST"]),
+            Route(CDN_PATH + "/{token}/{name}", Cdn(studio).file, methods=["GET"]),
         ]
-        app = Starlette(routes=routes, exception_handlers={HTTPException: _unrouted, Refusal: _refusal})
+        app = Starlette(
+            routes=routes,
+            exception_handlers={HTTPException: _unrouted, Refusal: _refusal, Exception: _broken},
+        )
         app.router.redirect_slashes = False
         return app
 
@@ -326,3 +274,7 @@ async def _unrouted(request: Request, error: Exception) -> Response:
 async def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)  # noqa: S101 - registered for this class alone
     return refused(error, exchange_of(request.scope).request_id)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return refused(Refusal("internal_error"), exchange_of(request.scope).request_id)

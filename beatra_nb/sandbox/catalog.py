@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from beatra_nb.sandbox.music_models import MUSIC_MODELS, catalog_entry
+
 # Nominal prices, so that tutorials about cost have figures to show. Nothing is charged.
 CREDITS_PER_1000_PROMPT_TOKENS = Decimal("0.5")
 CREDITS_PER_1000_COMPLETION_TOKENS = Decimal("1.5")
@@ -25,9 +27,9 @@ _CAPABILITIES = (
     ("health", "Available", True, "Health check"),
     ("models", "Preview", True, "The models of this account"),
     ("catalog", "Preview", True, "The catalog: models with their modalities, and capabilities"),
-    ("music", "Preview", False, "Music from text or from reference audio"),
-    ("uploads", "Preview", False, "Single-shot uploads"),
-    ("tasks", "Preview", False, "Task look-up, list and cancel"),
+    ("music", "Preview", True, "Music from text or from reference audio"),
+    ("uploads", "Preview", True, "Single-shot uploads"),
+    ("tasks", "Preview", True, "Task look-up, list and cancel"),
     ("image", "Planned", False, "Images"),
     ("video", "Planned", False, "Video"),
     ("speech", "Planned", False, "Speech"),
@@ -35,9 +37,6 @@ _CAPABILITIES = (
     ("uploads.resumable", "Planned", False, "Resumable uploads"),
     ("callbacks", "Planned", False, "Callbacks to your own server"),
 )
-
-# Addresses of the public contract that the sandbox does not serve, by the first segment after /v1.
-UNSERVED = {"music": "music", "uploads": "uploads", "tasks": "tasks"}
 
 
 def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
@@ -56,8 +55,9 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
 
 
 def models(ids: Iterable[str], created: int) -> dict[str, Any]:
-    """``GET /v1/models``."""
-    entries = [{"id": name, "object": "model", "created": created, "owned_by": OWNER} for name in ids]
+    """``GET /v1/models``: who chats first, then who composes."""
+    names = [*ids, *MUSIC_MODELS]
+    entries = [{"id": name, "object": "model", "created": created, "owned_by": OWNER} for name in names]
     return {"object": "list", "data": entries}
 
 
@@ -65,27 +65,31 @@ def catalog_models(ids: Iterable[str], created: int) -> dict[str, Any]:
     """``GET /v1/catalog/models``."""
     listing = models(ids, created)
     for entry in listing["data"]:
-        entry |= {
-            "status": "available",
-            "description": ABOUT_MODELS[entry["id"]],
-            "capabilities": ["chat", "chat.streaming"],
-            "modalities": {"input": ["text"], "output": ["text"]},
-            "sandbox": True,
-        }
+        music = MUSIC_MODELS.get(entry["id"])
+        entry.update(_chat_entry(entry["id"]) if music is None else catalog_entry(music))
     return listing
+
+
+def _chat_entry(name: str) -> dict[str, Any]:
+    return {
+        "status": "available",
+        "description": ABOUT_MODELS[name],
+        "capabilities": ["chat", "chat.streaming"],
+        "modalities": {"input": ["text"], "output": ["text"]},
+        "sandbox": True,
+    }
 
 
 def capabilities() -> dict[str, Any]:
     """``GET /v1/catalog/capabilities``."""
     entries = []
     for name, status, served, about in _CAPABILITIES:
-        missing = "" if served or status == "Planned" else "; not served by the sandbox yet"
         entries.append(
             {
                 "id": name,
                 "object": "capability",
                 "status": status,
-                "description": f"{about}{missing}.",
+                "description": f"{about}.",
                 "sandbox": served,
             }
         )

@@ -39,6 +39,7 @@ CODES: dict[str, Code] = {
     # Not in the published table, which is open: a client goes by the flag alone.
     "idempotency_conflict": Code(409, False, "This Idempotency-Key was used with a different request body."),
     "not_found": Code(404, False, "There is nothing at this address."),
+    "expired": Code(410, False, "This file has expired: files are kept for a limited time and space."),
     "method_not_allowed": Code(405, False, "This address does not take that method."),
     "internal_error": Code(500, True, "Something went wrong in the sandbox."),
 }

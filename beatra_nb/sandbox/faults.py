@@ -23,7 +23,15 @@ any code of the table  its envelope, status and flag; options ``status``, ``retr
 ``midstream:CODE``     an error event in the stream; ``after=N`` chunks (default 2)
 ``slow:SECONDS``       a delay before the headers
 ``trickle``            the headers byte by byte; ``trickle:SECONDS`` between two bytes
+``task:CODE``          not the request but the work: a task is created, and fails with that code after
+                       some progress; options ``retryable``, ``message``
+``task:stall``         … and stands still after some progress, until it is cancelled
 =====================  ==============================================================================
+
+Every fault takes ``on=SEGMENT``: it strikes only requests with that first segment below ``/v1`` (``chat``, ``music``,
+``tasks``, ``uploads``, ``models``, ``catalog``, ``health``), ``cancel`` for the cancelling of a task (which is not
+``tasks`` then), or ``cdn`` for files. A queued fault waits for its request and lets others pass:
+``inject("reset:after;on=tasks")``. Faults of the work wait for a request to ``music`` without being told.
 
 The envelopes, pages and empty bodies come before any work. All others strike on the wire **after** the work
 is done and remembered, whatever the client does: the hard case for whoever must not pay twice. A plain answer
@@ -35,15 +43,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from beatra_nb.core.errors import InvalidInput
-from beatra_nb.sandbox.app import exchange_of, header
-from beatra_nb.sandbox.contract import CODES, Refusal
+from beatra_nb.sandbox.contract import BASE_PATH, CODES, Refusal
+from beatra_nb.sandbox.exchange import exchange_of, header
 from beatra_nb.sandbox.strikes import strike
 
 _BY_STATUS = {
@@ -58,7 +67,8 @@ _BY_STATUS = {
     429: "rate_limited",
     503: "model_unavailable",
 }
-_OPTIONS = frozenset({"times", "status", "retryable", "retry_after", "message", "code", "after"})
+_OPTIONS = frozenset({"times", "status", "retryable", "retry_after", "message", "code", "after", "on"})
+_SEGMENTS = ("chat", "music", "tasks", "cancel", "uploads", "models", "catalog", "health", "cdn")
 _COUNTED = 10_000
 
 
@@ -101,6 +111,8 @@ class Fault:
         """Raise ``ValueError`` where a number, a name or an option is not what it must be."""
         if unknown := set(self.options) - _OPTIONS:
             raise ValueError(f"the option {sorted(unknown)[0]!r} is unknown")
+        if self.options.get("on", _SEGMENTS[0]) not in _SEGMENTS:
+            raise ValueError(f"on is one of {', '.join(_SEGMENTS)}")
         for option in ("times", "after"):
             _count(self.options.get(option, "1"))
         _status(self.options.get("status", "200"))
@@ -121,6 +133,9 @@ class Fault:
         elif self.name == "reset":
             if self.argument not in ("before", "headers", "after", ""):
                 raise ValueError("reset comes before, headers or after")
+        elif self.name == "task":
+            if self.argument not in (*CODES, "stall", "unknown_code"):
+                raise ValueError("task fails with a code of the table, or is told to stall")
         elif self.name.isdecimal():
             _status(self.name)
         elif self.name not in ("bad_json", "short_body", "unknown_code", "conflict", *CODES):
@@ -132,6 +147,19 @@ class Fault:
         if self.name in ("cut", "stall"):
             return int(self.argument or 0)
         return int(self.options.get("after", 2))
+
+    def strikes(self, scope: Scope) -> bool:
+        """Whether a request is one that it waits for."""
+        on = self.options.get("on", "music" if self.name == "task" else None)
+        return on is None or on == segment(scope["path"])
+
+    @property
+    def of_task(self) -> dict[str, Any]:
+        """What a fault of the work makes of the task."""
+        if self.argument == "stall":
+            return {"stall": True}
+        refusal = self.refusal(self.argument)
+        return {"code": refusal.code, "message": refusal.message, "retryable": refusal.retryable}
 
     def refusal(self, name: str | None = None) -> Refusal:
         """Return the error that it stands for."""
@@ -166,6 +194,16 @@ class Fault:
         return {"retry-after": value}
 
 
+def segment(path: str) -> str:
+    """Return the word that ``on=`` means for an address."""
+    parts = path.strip("/").split("/")
+    if parts[0] != BASE_PATH.strip("/"):
+        return parts[0]
+    if len(parts) == 4 and parts[1] == "tasks" and parts[3] == "cancel":
+        return "cancel"
+    return parts[1] if len(parts) > 1 else ""
+
+
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise ValueError(f"{text[:20]!r} is not a count")
@@ -189,7 +227,7 @@ class Faults:
     """The faults of one sandbox: what is queued, and how often each has struck."""
 
     def __init__(self) -> None:
-        self._queue: deque[Fault] = deque()
+        self._queue: list[Fault] = []
         self._struck: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._lock = threading.Lock()
         self._closing = asyncio.Event()
@@ -209,8 +247,9 @@ class Faults:
     def next_for(self, scope: Scope) -> Fault | None:
         """Return the fault that a request meets, if any."""
         with self._lock:
-            if self._queue:
-                return self._queue.popleft()
+            for at, waiting in enumerate(self._queue):
+                if waiting.strikes(scope):
+                    return self._queue.pop(at)
         asked = header(scope, b"x-sandbox-fault")
         if asked is None:
             return None
@@ -218,6 +257,8 @@ class Faults:
             fault = Fault.parse(asked.decode("latin-1"))
         except InvalidInput as problem:
             raise Refusal("invalid_request", str(problem), status=400) from None
+        if not fault.strikes(scope):
+            return None
         limit = fault.options.get("times")
         if limit is not None:
             # Every attempt of one call carries the same header, so count by the key that they share.
@@ -238,6 +279,10 @@ class Faults:
                 await app(scope, receive, send)
                 return
             exchange_of(scope).fault = fault.spec
+            if fault.name == "task":
+                scope["beatra.task_fault"] = fault.of_task
+                await app(scope, receive, send)
+                return
             await strike(fault, app, scope, receive, send, self._closing)
 
         return faulty

@@ -240,6 +240,10 @@ class Ledger:
         recording.start(produce, lambda: self._over(key, fingerprint, recording))
         return recording, True
 
+    def knows(self, key: str) -> bool:
+        """Whether a key is in use here."""
+        return key in self._at_work or self._memory.get(key) is not None
+
     def _over(self, key: str, fingerprint: str, recording: Recording) -> None:
         if (working := self._at_work.get(key)) is not None and working[1] is recording:
             del self._at_work[key]

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -16,8 +17,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from beatra_nb.core.errors import SandboxUnavailable
 from beatra_nb.core.settings import Secret
-from beatra_nb.sandbox.app import Exchange, Guard, Service, Stamp
+from beatra_nb.sandbox.app import Guard, Service, Stamp
 from beatra_nb.sandbox.engines import Engines
+from beatra_nb.sandbox.exchange import Exchange
 from beatra_nb.sandbox.faults import Faults
 from beatra_nb.sandbox.strikes import FaultyProtocol
 
@@ -45,12 +47,22 @@ class Server:
     """One running sandbox server."""
 
     def __init__(
-        self, *, port: int, key: Secret, engines: Engines, faults: Faults | None, told: bool
+        self,
+        *,
+        port: int,
+        key: Secret,
+        engines: Engines,
+        faults: Faults | None,
+        told: bool,
+        state: Path,
+        opening: int,
+        workers: int | None,
     ) -> None:
         self.engines = engines
         self.faults = faults
         self.seen: deque[Exchange] = deque(maxlen=SEEN)
-        self._service = Service(engines)
+        self._service = Service(engines, state, opening, workers)
+        self.studio = self._service.studio
         app: ASGIApp = Guard(self._service.app(), key)
         if faults is not None:
             app = faults.around(app)
@@ -79,6 +91,7 @@ class Server:
         if not self._ready.wait(START_TIMEOUT) or self._failure is not None:
             self.stop()
             raise SandboxUnavailable(f"The sandbox server did not start: {self._failure!r:.200}")
+        self.studio.resume()
 
     def _run(self) -> None:
         try:
@@ -104,6 +117,7 @@ class Server:
         if loop is not None and self._thread.is_alive():
             with suppress(RuntimeError):  # the loop has just closed by itself
                 loop.call_soon_threadsafe(self._leave)
+        self.studio.close()
         if self._thread is not threading.current_thread():
             self._thread.join(STOP_TIMEOUT)
         self._socket.close()

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from beatra_nb.sandbox.app import exchange_of, refused, stamps
-from beatra_nb.sandbox.contract import encode, fingerprint
+from beatra_nb.sandbox.contract import MAX_BODY, encode, fingerprint
+from beatra_nb.sandbox.exchange import exchange_of, header, refused, stamps
 
 if TYPE_CHECKING:
     from beatra_nb.sandbox.faults import Fault
@@ -111,13 +111,15 @@ class _Strike:
         await self.deliver(_Answer(int(self.fault.argument or 503), [kind]))
 
     async def drained(self) -> None:
-        """Read the request to its end, and note what it asked for."""
-        body = b""
+        """Read the request to its end, and note what it asked for (a form's bytes say nothing: they go by)."""
+        kept = b"json" in (header(self.scope, b"content-type") or b"")
+        body = bytearray()
         while (message := await self.receive())["type"] == "http.request":
-            body += message.get("body", b"")
+            if kept and len(body) <= MAX_BODY:
+                body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        self.exchange.fingerprint = fingerprint(body) if body else ""
+        self.exchange.fingerprint = fingerprint(bytes(body)) if body else ""
 
     # --- after the work, on the wire
 
@@ -188,20 +190,26 @@ class _Strike:
     async def worked(self) -> _Answer:
         """Let the application do its whole work, whatever the client does meanwhile."""
         answer = _Answer()
+        parts: list[bytes] = []
+
+        read = False  # whether the whole request is here: a client that leaves before that asked for nothing
 
         async def receive() -> Message:
+            nonlocal read
             message = await self.receive()
-            if message["type"] == "http.disconnect":
+            if message["type"] == "http.disconnect" and read:
                 await self.closing.wait()
+            read = read or not message.get("more_body")
             return message
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer.status, answer.headers = message["status"], list(message.get("headers", ()))
             else:
-                answer.body += message.get("body", b"")
+                parts.append(message.get("body", b""))
 
         await self.app(self.scope, receive, send)
+        answer.body = b"".join(parts)
         return answer
 
     def begun(self, answer: _Answer) -> _Answer:
@@ -210,19 +218,22 @@ class _Strike:
         return _Answer(answer.status, answer.headers, b"".join(event + b"\n\n" for event in events))
 
     async def deliver(self, answer: _Answer, *, more: bool = False) -> None:
-        headers = [item for item in answer.headers if item[0] != b"content-length"]
-        if not answer.streamed:
-            headers.append((b"content-length", str(len(answer.body)).encode()))
+        headers = self.lengthened(answer, told=not answer.streamed)
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": answer.body, "more_body": more})
+
+    def lengthened(self, answer: _Answer, *, told: bool) -> list[tuple[bytes, bytes]]:
+        """The answer's headers, with the length that its body has by now (HEAD tells of a body it does not send)."""
+        if self.scope["method"] == "HEAD":
+            return answer.headers
+        headers = [item for item in answer.headers if item[0] != b"content-length"]
+        return [*headers, (b"content-length", str(len(answer.body)).encode())] if told else headers
 
     def head(self, answer: _Answer, *, length: bool = False) -> bytes:
         """The header block as bytes, for answers that go round the HTTP library."""
         self.exchange.status = answer.status
-        headers = [item for item in answer.headers if item[0] != b"content-length"]
-        headers += [*stamps(self.exchange), (b"connection", b"close")]
-        if length or not answer.streamed:
-            headers.append((b"content-length", str(len(answer.body)).encode()))
+        headers = self.lengthened(answer, told=length or not answer.streamed)
+        headers = [*headers, *stamps(self.exchange), (b"connection", b"close")]
         lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}".encode()]
         lines += [name + b": " + value for name, value in headers]
         return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import Any
 
-from beatra_nb.sandbox.contract import Refusal, pointer
+from beatra_nb.sandbox.checks import Checker, well_formed
+from beatra_nb.sandbox.contract import pointer
 from beatra_nb.sandbox.engines.base import MAX_CHOICES, ChatRequest, Message, Tool
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -17,26 +16,6 @@ MAX_PACE = 5.0
 UNSUPPORTED = ("logprobs", "top_logprobs", "logit_bias", "reasoning_effort", "audio")
 
 
-def parse_json(raw: bytes) -> dict[str, Any]:
-    """Read a body as one JSON object.
-
-    Raises
-    ------
-    Refusal
-        ``invalid_request`` with status 400 for what is not JSON.
-    """
-    try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as problem:
-        where = f" at character {problem.pos}" if isinstance(problem, json.JSONDecodeError) else ""
-        raise Refusal(
-            "invalid_request", f"The body is not valid JSON{where}.", status=400, param=""
-        ) from None
-    if not isinstance(body, dict):
-        raise Refusal("invalid_request", "The body must be a JSON object.", status=400, param="")
-    return body
-
-
 def chat_request(body: dict[str, Any]) -> ChatRequest:
     """Check a chat body and fill in its defaults; fields that are not known are ignored.
 
@@ -45,7 +24,7 @@ def chat_request(body: dict[str, Any]) -> ChatRequest:
     Refusal
         ``invalid_request`` naming every bad field, or ``unsupported_option`` naming every one not taken.
     """
-    check = _Checker(body)
+    check = _ChatChecker(body)
     tools = check.tools()
     schema, json_object = check.response_format()
     stream_options = check.mapping("stream_options")
@@ -77,87 +56,14 @@ def chat_request(body: dict[str, Any]) -> ChatRequest:
     return request
 
 
-class _Checker:
-    """Reads one body and collects complaints; null stands for "not given", as OpenAI's clients send it."""
+class _ChatChecker(Checker):
+    """Reads a chat body."""
 
     def __init__(self, body: dict[str, Any]) -> None:
-        self.body = body
-        self.errors: list[dict[str, str]] = []
+        super().__init__(body)
         self.unsupported = [name for name in UNSUPPORTED if body.get(name) not in (None, False, {}, [])]
         if body.get("modalities") not in (None, ["text"]):
             self.unsupported.append("modalities")
-
-    def finish(self) -> None:
-        if self.errors:
-            first = self.errors[0]
-            rest = f" (and {len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
-            raise Refusal(
-                "invalid_request",
-                f"{first['field'] or 'The body'} {first['message']}{rest}.",
-                param=first["field"],
-                details={"errors": self.errors},
-            )
-        if self.unsupported:
-            raise Refusal(
-                "unsupported_option",
-                f"The sandbox's models do not take: {', '.join(self.unsupported)}.",
-                param="/" + self.unsupported[0],
-                details={"unsupported_fields": self.unsupported},
-            )
-
-    def bad(self, where: str, message: str) -> None:
-        self.errors.append({"field": where, "message": message})
-
-    def text(self, name: str, *, required: bool = False) -> str | None:
-        value = self.body.get(name)
-        if value is None:
-            if required:
-                self.bad(pointer(name), "is required")
-            return None
-        if not isinstance(value, str) or (required and not value.strip()):
-            self.bad(pointer(name), "must be a non-empty string" if required else "must be a string")
-            return None
-        return value
-
-    def boolean(self, name: str, of: dict[str, Any] | None = None, *path: str) -> bool:
-        value = (self.body if of is None else of).get(name)
-        if value is not None and not isinstance(value, bool):
-            self.bad(pointer(*path, name), "must be true or false")
-        return value is True
-
-    def mapping(self, name: str) -> dict[str, Any]:
-        value = self.body.get(name)
-        if value is not None and not isinstance(value, dict):
-            self.bad(pointer(name), "must be an object")
-        return value if isinstance(value, dict) else {}
-
-    def number(
-        self, name: str, low: float, high: float, of: dict[str, Any] | None = None, *path: str
-    ) -> float | None:
-        value = (self.body if of is None else of).get(name)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            self.bad(pointer(*path, name), "must be a number")
-        elif not low <= value <= high:
-            self.bad(pointer(*path, name), f"must be from {low:g} to {high:g}")
-        else:
-            return float(value)
-        return None
-
-    def whole(self, name: str, low: int, high: int) -> int | None:
-        value = self.body.get(name)
-        if value is None:
-            return None
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.bad(pointer(name), "must be a whole number")
-        elif not low <= value <= high:
-            self.bad(pointer(name), f"must be from {low} to {high}")
-        else:
-            return value
-        return None
 
     def max_tokens(self) -> int | None:
         newer = self.whole("max_completion_tokens", 1, 1_000_000)
@@ -217,7 +123,7 @@ class _Checker:
 
     def content(self, content: object, where: str) -> str | None:
         if isinstance(content, str):
-            return _well_formed(content)
+            return well_formed(content)
         if not isinstance(content, list):
             self.bad(where, "must be a string or a list of parts")
             return None
@@ -232,7 +138,7 @@ class _Checker:
                 self.bad(f"{where}/{at}/text", "must be a string")
             else:
                 texts.append(part["text"])
-        return _well_formed("".join(texts))
+        return well_formed("".join(texts))
 
     def tools(self) -> tuple[Tool, ...]:
         value = self.body.get("tools")
@@ -296,14 +202,3 @@ class _Checker:
             self.bad("/response_format/json_schema/schema", "must be a JSON schema (an object)")
             return None, False
         return schema, False
-
-
-def _well_formed(text: str) -> str:
-    """Join surrogate pairs and replace lone ones, which no tokenizer and no UTF-8 can hold."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

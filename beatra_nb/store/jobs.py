@@ -71,7 +71,8 @@ class Jobs:
     def begin(self, place: str, key: str, *, started: float, body: bytes, **said: str) -> bool:
         """Write a job down before it is sent; return whether it is on disk.
 
-        A job that was begun under this key before is begun again: one key is one job.
+        A job that was begun under this key before is begun again: one key is one job. One that had no answer yet is
+        still as old as it was, since the service remembers its key from then on.
 
         Parameters
         ----------
@@ -102,7 +103,8 @@ class Jobs:
             self._journal.write(
                 f"INSERT INTO jobs ({_FIELDS}) VALUES ({', '.join('?' * len(row))}) "  # noqa: S608
                 "ON CONFLICT (place, key) DO UPDATE SET body = excluded.body, process = excluded.process, "
-                "status = CASE WHEN status = 'refused' THEN 'sending' ELSE status END",
+                "started = CASE WHEN status = 'sending' THEN started ELSE excluded.started END, "
+                "title = excluded.title, task_id = NULL, seconds = NULL, status = 'sending'",
                 row,
             )
             is not None

@@ -46,6 +46,7 @@ SETTINGS = {
         "doNotDisturbMode": True,
     },
     "docmanager-extension/plugin": {"autosave": False},
+    "notebook-extension/tracker": {"maxNumberOutputs": 1000},  # a cell shows all of its outputs
 }
 
 

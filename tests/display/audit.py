@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from html.parser import HTMLParser
 
@@ -26,7 +27,8 @@ BLOCKS = {
 }
 WORDS = {"span", "a", "strong", "em", "s", "code"}
 TABLES = {"table", "thead", "tbody", "tr", "th", "td"}
-TAGS = BLOCKS | WORDS | TABLES | {"style", "script"}
+MEDIA = {"audio", "img"}
+TAGS = BLOCKS | WORDS | TABLES | MEDIA | {"style", "script"}
 ATTRIBUTES = {
     "class",
     "style",
@@ -40,8 +42,22 @@ ATTRIBUTES = {
     "tabindex",
     "scope",
     "start",
+    "src",
+    "alt",
+    "width",
+    "height",
+    "controls",
+    "preload",
 }
-VOID = {"br", "hr"}
+VOID = {"br", "hr", "img"}
+# Bytes are only ever sound or a picture, in their element.
+SOURCES = {
+    "audio": re.compile(r"data:audio/(mpeg|ogg|wav|flac|mp4|aac|webm);base64,[A-Za-z0-9+/]+=*"),
+    "img": re.compile(r"data:image/(svg\+xml|png);base64,([A-Za-z0-9+/]+=*)"),
+}
+DRAWING = re.compile(
+    r'<svg [-a-z0-9 =":/.#]*xmlns="http://www.w3.org/2000/svg"[^<>&]*><path d="[Mv0-9. -]+"/></svg>'
+)
 STYLE = re.compile(r"[a-zA-Z0-9 :;.,%()#_\-/]*")
 
 
@@ -54,6 +70,7 @@ class Audit(HTMLParser):
         self.stack: list[str] = []
         self.links: list[str] = []
         self.tags: list[str] = []
+        self.sources: list[str] = []
         self._raw: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -61,7 +78,14 @@ class Audit(HTMLParser):
         self.tags.append(tag)
         for name, value in attrs:
             assert name in ATTRIBUTES, f"{name}= is never written"
+            if (tag, name) == ("audio", "controls"):
+                continue
             assert value is not None
+            if name == "src":
+                assert SOURCES[tag].fullmatch(value), value[:80]
+                self.sources.append(value)
+                if tag == "img" and "svg" in value[:20]:
+                    assert DRAWING.fullmatch(base64.b64decode(value.partition(",")[2]).decode("ascii"))
             if name == "href":
                 assert re.match(r"(https?://|mailto:)", value, re.IGNORECASE), value
                 self.links.append(value)

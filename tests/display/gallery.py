@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import math
+import struct
+import wave
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +16,8 @@ from pydantic import BaseModel
 
 from beatra_nb.core import errors
 from beatra_nb.core.conversation import Chat, Turn
+from beatra_nb.core.lenient import whole
+from beatra_nb.core.media import Artifact
 from beatra_nb.core.reply import (
     Capability,
     CapabilityList,
@@ -21,6 +28,8 @@ from beatra_nb.core.reply import (
     ToolCall,
     Usage,
 )
+from beatra_nb.core.task import AsyncTask, Progress, Task, TaskWarning
+from beatra_nb.core.task_list import LostJob, PendingList, TaskList
 from beatra_nb.display.cards import Traceback
 from beatra_nb.display.notices import Notice
 from beatra_nb.store.bundle import SupportBundle
@@ -95,6 +104,128 @@ def make_error(kind: type[BaseException], text: str, request_id: str | None = RE
     return kind(text, **fields)
 
 
+MADE = datetime(2026, 11, 23, tzinfo=UTC)
+TASK_ID = "task_01J5ZKC3W8M2QX7N4B6D9F1H5T"
+
+
+@functools.cache
+def sound(seconds: float = 0.2, pitch: float = 220.0) -> bytes:
+    """A tone that rises and falls, as a file."""
+    file, rate = io.BytesIO(), 8000
+    count = int(rate * seconds)
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        tone = (
+            math.sin(math.pi * n / count) * math.sin(2 * math.pi * pitch * n / rate) for n in range(count)
+        )
+        out.writeframes(b"".join(struct.pack("<h", int(30_000 * value)) for value in tone))
+    return file.getvalue()
+
+
+def task_wire(status: str = "succeeded", clips: int = 2, **more: Any) -> dict[str, Any]:
+    """What the service says of a task."""
+    wire: dict[str, Any] = {
+        "task_id": TASK_ID,
+        "status": status,
+        "capability": "text-to-music",
+        "model": "auto",
+        "resolved_model": "suno-5.5",
+        "input": {
+            "prompt": "dream pop, warm analog drums",
+            "title": "City Lights",
+            "lyrics": "[Verse]\nWaking",
+        },
+        "created_at": MADE.isoformat(),
+        "completed_at": "2026-11-23T00:00:09Z" if status in ("succeeded", "failed", "canceled") else None,
+        "billing": {"charged_credits": "80"},
+    }
+    if status == "succeeded":
+        wire["output"] = {
+            "clips": [
+                {
+                    "artifact_id": f"art_{at}",
+                    "audio_url": f"https://cdn.example/{at}.mp3",
+                    "title": "City Lights",
+                    "duration_seconds": 185.2 + at,
+                    "media_type": "audio/mpeg",
+                    "seed": 4711 + at,
+                    "tempo_bpm": 92 + 8 * at,
+                    "key": ("A minor", "C major", "D dorian")[at % 3],
+                    "genre": "dream pop",
+                    "lyrics": "[Verse]\nWaking",
+                }
+                for at in range(clips)
+            ]
+        }
+    return {**wire, **more}
+
+
+def task(status: str = "succeeded", clips: int = 2, *, here: bool = True, **more: Any) -> Task:
+    """An ordinary task; its clips' audio is ``here``, or has not been fetched."""
+    made = Task(None, task_wire(status, clips, **more), request_id=REQUEST_ID)
+    for clip in made.clips if here else ():
+        clip.keep(sound(pitch=220.0 * clip.index))
+    return made
+
+
+def hostile_task(
+    text: str, status: str = "succeeded", kind: type[Task | AsyncTask] = Task
+) -> Task | AsyncTask:
+    """A task in which every text is the text given."""
+    clips = [
+        {
+            "artifact_id": f"{text}{at}",
+            "audio_url": text,
+            "title": text,
+            "duration_seconds": 6,
+            "lyrics": text + "?" * at,
+            "media_type": text,
+            "seed": text,
+            "tempo_bpm": 92,
+            "key": text,
+            "genre": text,
+            "sections": [{"name": text, "start_seconds": 1}, text, {"name": text, "start_seconds": text}],
+            whole(text): text,
+        }
+        for at in range(4)
+    ]
+    wire = {
+        "task_id": text,
+        "status": status,
+        "capability": text,
+        "model": text,
+        "resolved_model": text + "!",
+        "metadata": {whole(text): text},
+        "input": {"prompt": text, "title": text, "lyrics": text},
+        "progress": {"percent": 40, "stage": text, "message": text},
+        "output": {"clips": clips} if status == "succeeded" else {},
+        "warnings": [{"code": text, "message": text, "field": text}, {"code": text}],
+        "error": {
+            "code": text,
+            "message": text,
+            "retryable": False,
+            "param": text,
+            "details": {whole(text): text},
+        },
+        "billing": {"charged_credits": "80", "refunded_credits": "80", "currency": text},
+        "created_at": MADE.isoformat(),
+    }
+    made = kind(None, wire, request_id=text, sandbox=True)
+    made.price = made.attached = text
+    # One that plays, one of a kind that does not, one that may not be embedded, and one that could not be fetched.
+    here = made.clips
+    if here:
+        here[0].keep(sound())
+        here[0].saved = Path((text.replace("\0", "").replace("/", "") or "x") + ".wav")
+        here[1].keep(b"no sound that anybody knows")
+        here[2].keep(sound())
+        here[2].embed = False
+        here[3].problem = text
+    return made
+
+
 def filled(text: str) -> dict[str, object]:
     """One object of every kind, every text field of which is the text given."""
     answer = reply(
@@ -144,11 +275,35 @@ def filled(text: str) -> dict[str, object]:
         "bundle": SupportBundle(
             text, (entry,), datetime(2026, 11, 23, tzinfo=UTC), {text: text}, {text: text}, {text: text}
         ),
+        **{status: hostile_task(text, status) for status in ("queued", "running", "failed", "canceled")},
+        "task": hostile_task(text),
+        "async task": hostile_task(text, kind=AsyncTask),
+        "odd task": hostile_task(text, text),
+        **{f"clip {clip.index}": clip for clip in hostile_task(text).clips},
+        "async clip": hostile_task(text, kind=AsyncTask).clips[3],
+        "progress": Progress(40, text, text),
+        "billing": hostile_task(text).billing,
+        "warning": TaskWarning(text, text, text),
+        "artifact": Artifact(text, text, text, text, 3, text, text, 6.0, True, text, True, {text: text}, 1.0),
+        "tasks": task_list(text),
+        "pending": PendingList(
+            [hostile_task(text, "running")],  # type: ignore[list-item]
+            [LostJob(text, MADE, text, text, text)],
+        ),
+        "lost job": LostJob(text, MADE, text, text, text),
         "notice": Notice(text),
         "traceback": Traceback(text),
         "unknown": Unknown(text),
         **{kind.__name__: make_error(kind, text, text) for kind in error_classes()},
     }
+
+
+def task_list(text: str) -> TaskList:
+    """A page of tasks, of which there are more."""
+    found = TaskList(None, {"status": text, "capability": text, text: text})  # type: ignore[arg-type]
+    found.add([hostile_task(text), hostile_task(text + "2", text)], "next", True)  # type: ignore[list-item]
+    found.sandbox, found.request_id = True, text
+    return found
 
 
 class Unknown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -41,13 +41,22 @@ class Kernel:
         self._client.start_channels()
         self._do(self._client.wait_for_ready(timeout=PATIENCE))
 
-    def run(self, code: str, *, fails: bool = False) -> list[Message]:
-        """Run a cell; returns what it said, and raises if it failed unexpectedly."""
-        said = self._do(asyncio.wait_for(self._run(code), PATIENCE))
+    def run(
+        self, code: str, *, fails: bool = False, heard: Callable[[Message], None] | None = None
+    ) -> list[Message]:
+        """Run a cell; returns what it said, and raises if it failed unexpectedly.
+
+        ``heard`` is called with each message while the cell runs, and may answer with ``tell``.
+        """
+        said = self._do(asyncio.wait_for(self._run(code, heard), PATIENCE))
         errors = [one.content for one in said if one.kind == "error"]
         if errors and not fails:
             raise AssertionError(f"the cell failed: {errors}")
         return said
+
+    def tell(self, kind: str, content: object) -> None:
+        """Send a message on the control channel, as a page does by way of its server; only from ``heard``."""
+        self._client.session.send(self._client.control_channel.socket, kind, content)
 
     def interrupt(self) -> None:
         """Interrupt the running cell, as a front end does; from any thread."""
@@ -59,7 +68,7 @@ class Kernel:
         self._do(self._manager.shutdown_kernel(now=True))
         self._loop.close()
 
-    async def _run(self, code: str) -> list[Message]:
+    async def _run(self, code: str, heard: Callable[[Message], None] | None) -> list[Message]:
         asked = self._client.execute(code)
         channel = self._client.iopub_channel.socket
         said: list[Message] = []
@@ -74,6 +83,8 @@ class Kernel:
                 return said
             if kind not in ("status", "execute_input"):
                 said.append(Message(kind, content, sum(map(len, frames))))
+                if heard is not None:
+                    heard(said[-1])
 
     def _do(self, work: Awaitable[T]) -> T:
         return self._loop.run_until_complete(work)

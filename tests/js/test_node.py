@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from beatra_nb.display import live_widget
+from beatra_nb.display import live_widget, task_widget
 
 HERE = Path(__file__).parent
 
@@ -33,9 +34,10 @@ def test_javascript(node: str, file: Path) -> None:
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 
-def test_the_module_sent_to_the_page_is_whole(node: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("half", [live_widget, task_widget], ids=["answer", "task"])
+def test_the_module_sent_to_the_page_is_whole(node: str, tmp_path: Path, half: ModuleType) -> None:
     module = tmp_path / "live.mjs"
-    module.write_text(live_widget.module_text(), "utf-8")
+    module.write_text(half.module_text(), "utf-8")
     check = (
         f"const made = (await import({str(module)!r})).default(); console.log(Object.keys(made).join(' '))"
     )

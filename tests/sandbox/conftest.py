@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -57,6 +58,20 @@ def faulty() -> Iterator[Sandbox]:
     """A scripted sandbox of one test's own, with faults and their log."""
     with sandbox.start(engine="scripted", faults=True) as box:
         yield box
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Sandbox]:
+    """A scripted sandbox of one test's own, with faults, an empty state and one worker for music."""
+    with sandbox.start(engine="scripted", faults=True, state=tmp_path / "state", music_workers=1) as box:
+        yield box
+
+
+@pytest.fixture
+def wire(studio: Sandbox) -> Iterator[httpx.Client]:
+    """A client of the test's own studio."""
+    with client_of(studio) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

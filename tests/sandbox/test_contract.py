@@ -142,15 +142,30 @@ def test_only_loopback_listens(box: Sandbox) -> None:
 def test_models(http: httpx.Client) -> None:
     listing = http.get("/models").json()
     assert listing["object"] == "list"
-    assert [(m["id"], m["object"]) for m in listing["data"]] == [("sandbox-scripted", "model")]
+    music = ["suno-5.5", "minimax-music-2.6"]
+    assert [m["id"] for m in listing["data"]] == ["sandbox-scripted", *music]  # who chats comes first
+    assert {m["object"] for m in listing["data"]} == {"model"}
     assert all(m["owned_by"] for m in listing["data"])
     catalog = http.get("/catalog/models").json()
-    assert [m["id"] for m in catalog["data"]] == ["sandbox-scripted"]
-    assert catalog["data"][0]["modalities"] == {"input": ["text"], "output": ["text"]}
-    assert "chat" in catalog["data"][0]["capabilities"]
+    chats, suno, minimax = catalog["data"]
+    assert [m["id"] for m in catalog["data"]] == [m["id"] for m in listing["data"]]
+    assert chats["modalities"] == {"input": ["text"], "output": ["text"]}
+    assert "chat" in chats["capabilities"]
+    assert suno["modalities"] == {"input": ["text", "audio"], "output": ["audio"]}
+    assert "chat" not in suno["capabilities"]
+    assert (suno["clips"], suno["price"]["credits"]) == (2, "80")
+    assert (minimax["clips"], minimax["price"]["credits"]) == (1, "50")
 
 
-def test_capabilities_tell_what_the_sandbox_does_not_serve(http: httpx.Client) -> None:
+@pytest.mark.parametrize("model", ["suno-5.5", "minimax-music-2.6"])
+def test_a_music_model_does_not_chat(http: httpx.Client, model: str) -> None:
+    error = chat(http, model=model).json()["error"]
+    assert (error["code"], error["param"]) == ("unsupported_model", "/model")
+    assert "music" in error["message"]
+    assert "sandbox-scripted" in error["message"]
+
+
+def test_capabilities_tell_what_the_sandbox_serves(http: httpx.Client) -> None:
     listing = http.get("/catalog/capabilities").json()["data"]
     by_id = {each["id"]: each for each in listing}
     assert {each["status"] for each in listing} == {"Available", "Preview", "Planned"}
@@ -159,18 +174,10 @@ def test_capabilities_tell_what_the_sandbox_does_not_serve(http: httpx.Client) -
     assert by_id["chat"]["sandbox"] is True
     for name in ("music", "uploads", "tasks"):
         assert by_id[name]["status"] == "Preview"
-        assert by_id[name]["sandbox"] is False
-        assert "not served" in by_id[name]["description"]
+        assert by_id[name]["sandbox"] is True
     for name in ("image", "video", "speech", "voices", "uploads.resumable", "callbacks"):
         assert by_id[name]["status"] == "Planned"
-
-
-@pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/music/text-to-music"), ("POST", "/uploads"), ("GET", "/tasks/t1")]
-)
-def test_what_is_not_served_says_so(http: httpx.Client, method: str, path: str) -> None:
-    answer = http.request(method, path)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_capability")
+        assert by_id[name]["sandbox"] is False
 
 
 def test_the_code_table_holds_every_code_the_client_knows() -> None:

@@ -7,9 +7,10 @@ from typing import BinaryIO, NamedTuple
 LONGEST = 30 * 60.0  # seconds of audio that anything here takes; no song is longer
 FASTEST = 768_000  # samples a second; the highest rate in use
 MOST_CHANNELS = 64
-MOST_PARTS = (
-    20_000  # chunks, boxes, candidates: more than any real file has, few enough to be looked at quickly
-)
+# More than any real file has, few enough to be looked at quickly: chunks and boxes; and pages and blocks, of which
+# half an hour of speech can have 90,000.
+MOST_PARTS = 20_000
+MOST_PAGES = 200_000
 
 
 class Sound(NamedTuple):

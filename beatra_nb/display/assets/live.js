@@ -8,17 +8,11 @@
  * @typedef {{get(name: string): any, on(event: string, callback: (message: any) => void): void}} Model
  */
 import { GrowingMarkdown } from "./live_markdown.js";
+import { announce, BY_HAND, interrupt, isReachable, keepHeight, make } from "./server.js";
 
 const LAG = 170; // milliseconds by which what is seen follows what has come
 const FRAME = 33; // at most thirty drawings a second
 const PATIENCE = 5000; // milliseconds after which a stop that does nothing gets a word of advice
-const ANNOUNCER = {
-  id: "bnl-announcer",
-  role: "status",
-  "aria-live": "polite",
-  style: "position:fixed;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap",
-};
-const BY_HAND = "interrupt the kernel (■)";
 
 /** What has come of one answer, and the views that show it. */
 class Answer {
@@ -52,7 +46,7 @@ class Answer {
   }
 
   canStop() {
-    return this.kernel !== "" && document.getElementById("jupyter-config-data") !== null;
+    return isReachable(this.kernel);
   }
 
   async stop() {
@@ -174,55 +168,6 @@ class View {
     cancelAnimationFrame(this.frame);
     this.root.remove();
   }
-}
-
-/**
- * Interrupt the kernel by the notebook server's own address. While a cell runs, a kernel hears nothing from a widget;
- * the server can interrupt it all the same.
- * @param {string} kernel the id under which the server knows the kernel
- */
-async function interrupt(kernel) {
-  const config = JSON.parse(document.getElementById("jupyter-config-data")?.textContent ?? "{}");
-  const base = new URL(config.baseUrl || "/", location.href);
-  if (base.origin !== location.origin) throw new Error("the server is elsewhere");
-  const url = new URL(`api/kernels/${encodeURIComponent(kernel)}/interrupt`, base.href.replace(/\/?$/, "/"));
-  /** @type {Record<string, string>} */
-  const headers = { "Content-Type": "application/json" };
-  if (config.token) headers.Authorization = `token ${config.token}`;
-  const cookie = /(?:^|;\s*)_xsrf=([^;]*)/.exec(document.cookie);
-  if (cookie) headers["X-XSRFToken"] = decodeURIComponent(cookie[1]);
-  const response = await fetch(url, { method: "POST", headers, credentials: "same-origin" });
-  if (!response.ok) throw new Error(`the server said ${response.status}`);
-}
-
-/** Hold the place while the finished view comes in, so that the page does not jump. @param {HTMLElement} node */
-function keepHeight(node) {
-  const area = /** @type {HTMLElement | null} */ (node.closest(".jp-OutputArea"));
-  if (!area || area.style.minHeight) return;
-  area.style.minHeight = `${area.offsetHeight}px`;
-  setTimeout(() => area.style.removeProperty("min-height"), 600);
-}
-
-/** Say something to screen readers: the start and the end, never each word. @param {string} text */
-function announce(text) {
-  const node = document.getElementById("bnl-announcer") ?? make("div", "", ANNOUNCER);
-  if (!node.isConnected) document.body.append(node);
-  node.textContent = text;
-}
-
-/**
- * @param {string} tag
- * @param {string} names
- * @param {Record<string, string>} [attrs]
- * @param {string} [text]
- * @returns {any}
- */
-function make(tag, names, attrs = {}, text = "") {
-  const node = document.createElement(tag);
-  if (names) node.className = names;
-  for (const [name, value] of Object.entries(attrs)) node.setAttribute(name, value);
-  if (text) node.textContent = text;
-  return node;
 }
 
 export default () => {

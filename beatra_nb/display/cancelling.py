@@ -1,0 +1,50 @@
+"""How a press of *Cancel* reaches a kernel whose cell is waiting.
+
+While a cell runs, a kernel does not read what widgets send. Its control channel is read by a thread of its own:
+``ipykernel`` keeps a table of what may be asked there, and one more entry in it sets an event that the waiting
+cell looks at. The page's half (``assets/server.js``) sends the message over the notebook server.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import Any
+
+from beatra_nb.display.watching import ipython_shell
+
+MESSAGE = "beatra_cancel_request"
+
+_asked: dict[str, threading.Event] = {}
+
+
+def listen(asked: threading.Event) -> str:
+    """Have an event set when the page asks to cancel.
+
+    Returns
+    -------
+    str
+        The token that the page has to name, to be given to ``forget`` at the end; empty where the kernel has no
+        control channel to listen on.
+    """
+    handlers = getattr(getattr(ipython_shell(), "kernel", None), "control_handlers", None)
+    if not isinstance(handlers, dict):
+        return ""
+    handlers[MESSAGE] = _hear
+    token = secrets.token_hex(16)
+    _asked[token] = asked
+    return token
+
+
+def forget(token: str) -> None:
+    """Listen no longer."""
+    _asked.pop(token, None)
+
+
+def _hear(stream: object, idents: object, message: Any) -> None:  # noqa: ANN401 - ipykernel's own shape
+    """Handle one message, on the control channel's thread; the kernel reports by itself that it has heard."""
+    content = message.get("content") if isinstance(message, dict) else None
+    token = content.get("token") if isinstance(content, dict) else None
+    event = _asked.get(token) if isinstance(token, str) else None
+    if event is not None:
+        event.set()

@@ -1,0 +1,1 @@
+"""What the sandbox remembers: tasks, files, money and idempotency keys, in one folder."""

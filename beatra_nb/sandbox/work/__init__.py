@@ -1,0 +1,1 @@
+"""Who does the work of tasks: a bounded crew of worker processes."""
