@@ -6,6 +6,7 @@ Each check is a function that returns findings. A finding is ``ok``, a ``note`` 
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -109,11 +110,15 @@ def _service() -> Iterator[Finding]:
     from beatra_nb.core.client import Client
 
     if settings.Settings.resolve().mode == "sandbox":
+        import tempfile
+
         from beatra_nb import sandbox
 
-        # Its own, with scripted answers: this is about the server; the model has a check of its own.
+        # Its own, with scripted answers and an empty state: this is about the server; the model has a check of
+        # its own, and the user's tasks are not the doctor's to go on with.
         with (
-            sandbox.start(engine="scripted") as box,
+            tempfile.TemporaryDirectory() as folder,
+            sandbox.start(engine="scripted", state=folder) as box,
             Client(
                 box.api_key, base_url=box.base_url, mode="live", timeout=PATIENCE, journal=False
             ) as client,
@@ -163,6 +168,25 @@ def _model() -> Iterator[Finding]:
     wanted = settings.sandbox_engine() == "smollm2"
     less = "" if wanted else "; the sandbox gives scripted answers"
     yield Finding("sandbox model", "mend" if wanted else "note", f"{missing.what}{less}", missing.mend)
+
+
+def _music() -> Iterator[Finding]:
+    """Look for what the sandbox's composer needs, and for a place to keep its tasks."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("numpy", "soundfile", "python_multipart") if find_spec(name) is None]
+    if missing:
+        less = f"{' and '.join(missing)} not installed; the sandbox makes no music"
+        yield Finding("sandbox music", "note", less, "pip install 'beatra-nb[sandbox]'")
+        return
+    folder = settings.sandbox_home()
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        mend = "Make the folder writable, or set BEATRA_HOME to one that is."
+        yield Finding("sandbox music", "mend", f"{short(folder)} cannot be written", mend)
+        return
+    kept = "tasks in" if folder.exists() else "tasks will be kept in"
+    yield Finding("sandbox music", "ok", f"composer ready, {kept} {short(folder)}")
 
 
 def _journal() -> Iterator[Finding]:
@@ -229,6 +253,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _mode,
     _service,
     _model,
+    _music,
     _journal,
     _front_ends,
     _proxies,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from beatra_nb.core import policy, seams
-from beatra_nb.core.audio import sniff
 from beatra_nb.core.envelope import error_from
-from beatra_nb.core.errors import APIError, BeatraError, ConnectionFailed, UnexpectedResponse
+from beatra_nb.core.errors import APIError, BeatraError, ConnectionFailed, Timeout, UnexpectedResponse
 from beatra_nb.core.flow import READ, Answer, Call, Context, Failure, Flow, Open, Pause, Sent, failure_error
 from beatra_nb.core.foreign import refused
 from beatra_nb.core.ledger import Ledger
+from beatra_nb.core.media_types import CONTAINERS, is_audio, sniff
 from beatra_nb.core.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ def _attempt(
     expected = _length(answer)
     noted = 0
     while (piece := (yield READ)) is not None:
+        if context.now() > deadline:
+            raise Timeout(
+                f"The audio was not here within {context.timeouts.total:g} s.",
+                hint="Allow more time with timeout=; then clip.audio().",
+            )
         if isinstance(piece, Failure):
             raise failure_error(piece)
         assert isinstance(piece, bytes)  # noqa: S101 - READ is answered so
@@ -95,7 +101,8 @@ def _attempt(
         )
     if not part.size:
         raise _odd(answer, "the clip's address holds an empty file")
-    if sniff(part.head) is None:
+    found = sniff(part.head)
+    if found is None or not (is_audio(found) or found in CONTAINERS):
         kind = answer.headers.get("content-type", "no content type").partition(";")[0]
         raise _odd(answer, f"what lies at the clip's address is not audio ({kind})")
     return answer
@@ -114,7 +121,9 @@ def _opened(context: Context, url: str, deadline: float) -> Flow[Answer]:
             raise failure_error(outcome)
         assert isinstance(outcome, Answer)  # noqa: S101 - Open is answered so
         if outcome.status in REDIRECTS and (target := outcome.headers.get("location")):
-            url = urljoin(url, target)
+            with suppress(ValueError):  # what cannot be joined is judged as it is
+                target = urljoin(url, target)
+            url = target
             continue
         if 200 <= outcome.status < 300:
             return outcome

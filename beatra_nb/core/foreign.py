@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import urllib.request
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from beatra_nb.core.flow import Open
 
 PRIVATE = "The address of the audio leads into a private network ({host}), so it was not asked."
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 PRIVATE_HINT = "Only the service's public addresses are fetched: tell its support, with the request id."
 
 
@@ -38,10 +40,15 @@ def options(url: str) -> dict[str, Any]:
     }
 
 
-def origin(url: str) -> str:
-    """Return scheme, host and port: what one connection serves."""
+def kind(url: str) -> str:
+    """Return what ``options`` differ by: addresses of one kind are asked by one client."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme} here" if is_loopback(parts.hostname or "") else "elsewhere"
+
+
+def no_cookies(http: httpx.Client | httpx.AsyncClient) -> None:
+    """Have a client neither take cookies nor send any: of those who lend a file, none needs to know it again."""
+    http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 
 def refused(url: str, *, local: bool) -> Failure | None:
@@ -67,7 +74,8 @@ def refused(url: str, *, local: bool) -> Failure | None:
     if parts.scheme != "https":
         what = f"The address of the audio begins with {parts.scheme[:12]}:, not with https:, so it was not asked."
         return Failure(what, retryable=False, hint=hint)
-    if is_loopback(host) or host.endswith((".localhost", ".local", ".internal")) or _private_literal(host):
+    name = host.rstrip(".")  # localhost. is localhost
+    if is_loopback(name) or name.endswith((".localhost", ".local", ".internal")) or _private_literal(name):
         return Failure(PRIVATE.format(host=host[:80]), retryable=False, hint=PRIVATE_HINT)
     return None
 
@@ -114,6 +122,9 @@ def _private_literal(host: str) -> bool:
 
 
 def _is_private(address: str) -> bool:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)  # ::ffff:127.0.0.1 is 127.0.0.1
-    return not (mapped or ip).is_global
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        # Some hold an address of the old kind: ::ffff:127.0.0.1, 64:ff9b::7f00:1 and 2002:7f00:1:: are 127.0.0.1.
+        translated = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in _TRANSLATED else None
+        ip = ip.ipv4_mapped or ip.sixtofour or translated or ip
+    return not ip.is_global

@@ -85,7 +85,9 @@ def begin(context: Context, request: MusicRequest, task: BaseTask, watch: Watch)
         if job.status == "sending" and context.wall() - job.started.timestamp() < REMEMBERED:
             request, task.attached = request.with_key(job.key), attached
         elif job.status == "sending" and request.chosen and context.jobs is not None:
-            context.jobs.close(context.place, job.key, "lost")  # the service has forgotten the key: its day begins anew
+            context.jobs.close(
+                context.place, job.key, "lost"
+            )  # the service has forgotten the key: its day begins anew
     try:
         yield from _create(context, request.path, request.json, request.key, task, request.fingerprint)
     except APIError as error:
@@ -270,6 +272,8 @@ def _until_over(context: Context, task: BaseTask, watch: Watch, timeout: float |
                 yield from _cancel_quietly(_in_time(context, left), task, watch)
                 refunded = _refunded(task)  # what came back by this is in the journal's row of the cancel
                 continue
+            if asked_for is not None and left is not None and left <= 0:
+                raise _too_long(task, timeout)  # a last look would come sooner than the service asks for
             try:
                 looks += 1
                 sent = yield from send(_in_time(context, left), call)

@@ -178,7 +178,9 @@ class BaseTask(Showable):
         for name in ("created_at", "started_at", "completed_at", "cancel_requested_at"):
             setattr(self, name, getattr(new, name) or getattr(self, name))
         for name in ("title", "prompt", "lyrics"):
-            given = new.input.get(name) or (wire.get(name) if name == "title" else None)  # a summary has no input
+            given = new.input.get(name) or (
+                wire.get(name) if name == "title" else None
+            )  # a summary has no input
             setattr(self, name, given if isinstance(given, str) and given else getattr(self, name))
         self.metadata = new.metadata or self.metadata
         if isinstance(wire.get("progress"), dict):

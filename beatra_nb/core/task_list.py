@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from beatra_nb.core import seams
 from beatra_nb.core.errors import ConfigurationError, InvalidInput, TaskFailed
+from beatra_nb.core.lenient import whole
 from beatra_nb.core.seams import Showable
 from beatra_nb.core.task import WAIT, AsyncTask, BaseTask, Task
 
@@ -102,11 +103,19 @@ class TaskList(BaseTaskList[Task]):
             if not self.more():
                 return
 
-    def __getitem__(self, index: int) -> Task:
-        """Return one of them; pages are fetched up to it."""
-        while index < 0 or index >= len(self.items):
-            if not self.more():
-                break
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Task, ...]: ...
+    def __getitem__(self, index: int | slice) -> Task | tuple[Task, ...]:
+        """Return one of them, or a few; pages are fetched up to there."""
+        if isinstance(index, slice):
+            from_behind = (index.start or 0) < 0 or (index.step or 1) < 0
+            needed = None if from_behind or index.stop is None or index.stop < 0 else index.stop
+        else:
+            needed = None if index < 0 else index + 1
+        while (needed is None or len(self.items) < needed) and self.more():
+            pass
         return self.items[index]
 
     def to_frame(self, limit: int | None = 1000) -> pandas.DataFrame:
@@ -278,13 +287,21 @@ def checked_filters(
     filters: dict[str, Any] = {"limit": limit, "order": order}
     for name, value in (("status", status), ("capability", capability), ("cursor", cursor)):
         if value is not None:
-            filters[name] = value
+            filters[name] = _text(name, value)
     for name, moment in (("created_after", created_after), ("created_before", created_before)):
         if moment is not None:
             filters[name] = _moment(name, moment)
     if parts:
         filters["expand"] = ",".join(parts)
     return filters
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(f"{name} must be text, not {type(value).__name__}.")
+    if whole(value) != value:
+        raise InvalidInput(f"{name} holds half a character, which cannot be sent.")
+    return value
 
 
 def _moment(name: str, value: datetime | str) -> str:
@@ -296,9 +313,11 @@ def _moment(name: str, value: datetime | str) -> str:
         raise InvalidInput(
             f"{name} must be a datetime or a text such as '2026-01-31T12:00:00Z', not {value!r:.60}."
         ) from None
-    if time.tzinfo is None:
-        time = time.astimezone()  # a time without a zone is the user's own
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    try:
+        # A time without a zone is the user's own.
+        return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, ValueError):
+        raise InvalidInput(f"{name} must be a datetime that UTC has, too, not {value!r:.60}.") from None
 
 
 def _pandas() -> Any:  # noqa: ANN401

@@ -52,7 +52,7 @@ def checked_embed(embed: object) -> Embed:
     """Check whether the output shall hold the audio."""
     if not isinstance(embed, bool) and embed != "auto":
         raise InvalidInput(f"embed must be True, False or 'auto', not {embed!r:.60}.")
-    return embed  # type: ignore[return-value]
+    return embed
 
 
 def checked_id(ident: object) -> str:

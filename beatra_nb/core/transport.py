@@ -174,19 +174,18 @@ class Transport:
         deadline.install(self.http)
         # A client that nobody closed, such as the default one, closes its connections when it goes.
         weakref.finalize(self, self.http.close)
-        self._foreign: tuple[str, httpx.Client] | None = None
+        self._foreign: dict[str, httpx.Client] = {}
 
     def foreign(self, url: str) -> httpx.Client:
         """Return a client for an address outside the API: it has never seen the key."""
-        host = foreign.origin(url)
-        if self._foreign is None or self._foreign[0] != host:
-            if self._foreign is not None:
-                self._foreign[1].close()
-            http = _configured(httpx.Client, foreign.options(url))
+        kind = foreign.kind(url)
+        if kind not in self._foreign:
+            http: httpx.Client = _configured(httpx.Client, foreign.options(url))
+            foreign.no_cookies(http)
             deadline.install(http)
             weakref.finalize(self, http.close)
-            self._foreign = host, http
-        return self._foreign[1]
+            self._foreign.setdefault(kind, http)
+        return self._foreign[kind]
 
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow to its result."""
@@ -198,8 +197,8 @@ class Transport:
     def close(self) -> None:
         """Close the connections."""
         self.http.close()
-        if self._foreign is not None:
-            self._foreign[1].close()
+        for http in self._foreign.values():
+            http.close()
 
 
 class Run(Generic[T]):
@@ -350,14 +349,16 @@ class AsyncTransport:
         self.key = key
         self._http: httpx.AsyncClient = _configured(httpx.AsyncClient, _options(base_url, key))
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._foreign: tuple[str, asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+        self._foreign: dict[str, tuple[asyncio.AbstractEventLoop, httpx.AsyncClient]] = {}
 
     def foreign(self, url: str) -> httpx.AsyncClient:
         """Return a client for an address outside the API: it has never seen the key."""
-        host, loop = foreign.origin(url), asyncio.get_running_loop()
-        if self._foreign is None or self._foreign[:2] != (host, loop):
-            self._foreign = host, loop, _configured(httpx.AsyncClient, foreign.options(url))
-        return self._foreign[2]
+        kind, loop = foreign.kind(url), asyncio.get_running_loop()
+        if kind not in self._foreign or self._foreign[kind][0] is not loop:
+            http: httpx.AsyncClient = _configured(httpx.AsyncClient, foreign.options(url))
+            foreign.no_cookies(http)
+            self._foreign[kind] = loop, http
+        return self._foreign[kind][1]
 
     @property
     def http(self) -> httpx.AsyncClient:
@@ -380,8 +381,9 @@ class AsyncTransport:
         """Close the connections; those of a loop that is closed are gone with it."""
         if self._loop is None or not self._loop.is_closed():
             await self._http.aclose()
-        if self._foreign is not None and not self._foreign[1].is_closed():
-            await self._foreign[2].aclose()
+        for loop, http in self._foreign.values():
+            if not loop.is_closed():
+                await http.aclose()
 
 
 class AsyncRun(Generic[T]):

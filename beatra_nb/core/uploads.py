@@ -63,7 +63,8 @@ class UploadRequest:
                 hint="'reference_audio' is for music that shall follow it.",
             )
         said = {} if metadata is None else checked_metadata(metadata)
-        encode({"metadata": said})
+        # As it is on the wire: a name that is no text is a text there.
+        said = json.loads(encode({"purpose": purpose, "metadata": said}))["metadata"]
         key = new_key() if idempotency_key is None else check_key(idempotency_key)
         checked = source_of(source, purpose=purpose, media_type=media_type)  # type: ignore[arg-type]
         return cls(checked, purpose.strip(), said, key, fresh)

@@ -169,10 +169,11 @@ def _form(obj: object) -> str:
     facts = get(obj, "facts")
     sections = facts.get("sections") if isinstance(facts, dict) else None
     told = []
-    for section in sections[:40] if isinstance(sections, list) else ():
+    for section in sections[:24] if isinstance(sections, list) else ():
         if isinstance(section, dict) and (name := one_line(section.get("name") or "", 40)):
-            told.append(f"{name} {clock(section.get('start_seconds'))}".strip())
-    return one_line(" · ".join(told), 400)
+            words_of = f"{name} {clock(section.get('start_seconds'))}".strip()
+            told.append(words_of.replace(" ", "\u00a0"))  # a name stays with its time
+    return " · ".join(told)
 
 
 def _key(obj: object) -> str:

@@ -104,18 +104,19 @@ def age(moment: object, now: datetime) -> str:
 
 def _table(items: Sequence[object]) -> Table:
     now = datetime.now(UTC)
-    rows = tuple(
-        (
-            next(iter(tasks.status_badge(words(get(item, "status")))), Text("")),
-            Text(tasks.title_of(item)),
-            Text(tasks.models_of(item)),
-            Text(age(get(item, "created_at"), now)),
-            Text(_credits(get(item, "billing"))),
-            Badge("", one_line(get(item, "id") or "", 120), copy=True),
-        )
-        for item in items
-    )
-    return Table(("Status", "Title", "Model", "Age", "Credits", "Task"), rows, frozenset({3, 4}), "Tasks")
+    columns: list[tuple[str, list[View]]] = [
+        ("Status", [next(iter(tasks.status_badge(words(get(item, "status")))), Text("")) for item in items]),
+        ("Title", [Text(tasks.title_of(item)) for item in items]),
+        ("Model", [Text(tasks.models_of(item)) for item in items]),
+        ("Age", [Text(age(get(item, "created_at"), now)) for item in items]),
+    ]
+    credits = [_credits(get(item, "billing")) for item in items]
+    if any(credits):  # summaries do not tell of them
+        columns.append(("Credits", [Text(text) for text in credits]))
+    columns.append(("Task", [Badge("", one_line(get(item, "id") or "", 120), copy=True) for item in items]))
+    heads = tuple(head for head, _ in columns)
+    figures = frozenset(at for at, head in enumerate(heads) if head in ("Age", "Credits"))
+    return Table(heads, tuple(zip(*(cells for _, cells in columns), strict=True)), figures, "Tasks")
 
 
 def _credits(billing: object) -> str:

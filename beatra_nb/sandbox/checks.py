@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from beatra_nb.sandbox.contract import Refusal, pointer
@@ -17,7 +18,7 @@ def parse_json(raw: bytes) -> dict[str, Any]:
         ``invalid_request`` with status 400 for what is not JSON.
     """
     try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as problem:
         where = f" at character {problem.pos}" if isinstance(problem, json.JSONDecodeError) else ""
         raise Refusal(
@@ -149,6 +150,13 @@ def well_formed(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):  # 1e999 is read as infinity, which no JSON can hold
+        raise ValueError(f"{text[:20]} is too large")
+    return number
 
 
 def _no_constant(name: str) -> None:

@@ -1,7 +1,7 @@
 """A multipart body as it comes in: the file goes straight to disk and is hashed on the way, nothing piles up.
 
-Bytes are gathered into large blocks; a thread writes and hashes one block while the next is being received. At most
-two blocks are in memory, whatever the size of the file.
+Bytes are gathered into large blocks; a thread reads, writes and hashes one block while the next is being received.
+So the server's loop is free for others, and at most two blocks are in memory, whatever the size of the file.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 MAX_FILE = 100 * 1024 * 1024
 MAX_FIELD = 64 * 1024
 MAX_PARTS = 32
-BLOCK = 1024 * 1024
-# So much of a body that is too large is read and thrown away, so that the client sees the answer and not a reset.
+BLOCK = 2 * 1024 * 1024
+# So much of a body that is refused is read and thrown away, so that the client sees the answer and not a reset.
 DRAIN_BYTES = 256 * 1024 * 1024
 DRAIN_SECONDS = 10.0
 
@@ -67,7 +67,7 @@ async def receive(content_type: str, parts: AsyncIterator[bytes], folder: Path) 
         await form.end()
     except BaseException as problem:
         form.throw_away()
-        if isinstance(problem, Refusal) and problem.status == 413:
+        if isinstance(problem, Refusal):
             await _drain(parts)
         raise
     return form.received
@@ -122,31 +122,25 @@ class _Form:
         self._whole = False
         self._block = bytearray()
         self._hash = hashlib.sha256()
-        self._writing: asyncio.Future[None] | None = None
+        self._reading: asyncio.Future[None] | None = None
         self._disk = threading.Lock()
         self._file: FileIO | None = None
         self._over = False
 
     async def feed(self, data: bytes) -> None:
         """Take the next bytes of the body."""
-        from python_multipart.exceptions import FormParserError
-
-        try:
-            self._parser.write(data)
-        except FormParserError as problem:
-            raise Refusal("invalid_request", f"The form cannot be read: {problem}.", status=400) from None
+        self._block += data
         if len(self._block) >= BLOCK:
-            await self._flush()
+            await self._hand_over()
 
     async def end(self) -> None:
         """Make sure that the form was whole and its file is on disk."""
+        await self._hand_over()
+        await self._read()
         if not self._whole:
             raise Refusal("invalid_request", "The form ends in the middle.", status=400)
-        if self.received.has_file:
-            await self._flush()
-            await self._written()
-            await asyncio.to_thread(self._shut)
-            self.received.sha256 = self._hash.hexdigest()
+        await asyncio.to_thread(self._shut)
+        self.received.sha256 = self._hash.hexdigest()
 
     def throw_away(self) -> None:
         """Leave nothing on disk; waits for no thread, because the server may be stopping."""
@@ -154,32 +148,32 @@ class _Form:
         with suppress(OSError):
             self.received.path.unlink()
 
-    # --- the disk
+    # --- blocks, one at a time, in a thread
 
-    async def _flush(self) -> None:
+    async def _hand_over(self) -> None:
         block, self._block = self._block, bytearray()
-        await self._written()
+        await self._read()
         if block:
-            self._writing = asyncio.get_running_loop().run_in_executor(None, self._write, block)
+            self._reading = asyncio.get_running_loop().run_in_executor(None, self._take, block)
 
-    async def _written(self) -> None:
-        if (writing := self._writing) is not None:
-            await writing
-            self._writing = None
+    async def _read(self) -> None:
+        if (reading := self._reading) is not None:
+            self._reading = None
+            await reading
 
-    def _write(self, block: bytearray) -> None:
+    def _take(self, block: bytearray) -> None:
+        from python_multipart.exceptions import FormParserError
+
         with self._disk:
             if self._over:
                 return
-            if self._file is None:
-                self._file = self.received.path.open("xb", buffering=0)
-            left = memoryview(block)
-            while left:
-                left = left[self._file.write(left) :]
-        self._hash.update(block)
+            try:
+                self._parser.write(block)
+            except FormParserError as problem:
+                raise Refusal("invalid_request", f"The form cannot be read: {problem}.", status=400) from None
 
     def _shut(self) -> None:
-        with self._disk:  # not in the middle of a write
+        with self._disk:  # not in the middle of a block
             self._over = True
             if self._file is not None:
                 self._file.close()
@@ -227,7 +221,13 @@ class _Form:
             self.received.size += end - start
             if self.received.size > MAX_FILE:
                 raise too_large()
-            self._block += memoryview(data)[start:end]
+            if self._file is None:
+                self._file = self.received.path.open("xb", buffering=0)
+            with memoryview(data)[start:end] as piece:
+                self._hash.update(piece)
+                written = self._file.write(piece)
+                while written < len(piece):  # a disk may take less at a time
+                    written += self._file.write(piece[written:])
         elif self._kind == "field":
             self._text += data[start:end]
             if len(self._text) > MAX_FIELD:

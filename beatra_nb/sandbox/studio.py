@@ -107,13 +107,16 @@ class Studio:
     def free(self, exchange: Exchange) -> str | None:
         """Return a request's key; refuse one that chat has used."""
         key = key_of(exchange)
+        if key is not None and self._taken(key):
+            raise Refusal("idempotency_conflict")
+        return key
+
+    def use(self, key: str | None) -> None:
+        """Remember that a key has made something, so that chat refuses it."""
         if key is not None:
-            if self._taken(key):
-                raise Refusal("idempotency_conflict")
             self._used[key] = None
             while len(self._used) > KEEP_ENTRIES:
                 self._used.popitem(last=False)
-        return key
 
     def used(self, key: str) -> bool:
         """Whether a key belongs to a task or an artifact, as far as this process knows."""
@@ -146,6 +149,7 @@ class Studio:
         print_ = fingerprint({"path": capability, "body": body})
         answer, new = await self.ask(_open_task, asked, capability, key, print_, fault)
         exchange.effect, exchange.replayed = new, not new
+        self.use(key)
         self._work()
         return JSON(answer, 202, None if new else {"idempotent-replayed": "true"})
 

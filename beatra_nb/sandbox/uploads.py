@@ -62,6 +62,7 @@ class Uploads:
                 with suppress(OSError):
                     received.path.unlink()
         exchange.effect, exchange.replayed = kept, not kept
+        self._studio.use(key)
         replayed = None if kept else {"idempotent-replayed": "true"}
         return JSON(artifact_body(found, origin_of(request.scope)), 201, replayed)
 

@@ -63,18 +63,26 @@ class AudioFiles:
             / hashlib.sha256(f"{place}\n{ident}".encode("utf-8", "backslashreplace")).hexdigest()[:40]
         )
 
-    def make_room(self, needed: int) -> None:
-        """Remove the files that were not used for longest, until so many bytes fit in."""
-        if self.folder is None:
-            return
+    def make_room(self, needed: int, besides: str = "") -> bool:
+        """Remove the files that were not used for longest, until so many bytes fit in; return whether they do.
+
+        The bytes may be in the folder already, under the name ``besides``.
+        """
+        if self.folder is None or needed > self.room:
+            return False
         with contextlib.suppress(OSError):
-            files = [(entry.stat(), entry.path) for entry in os.scandir(self.folder) if entry.is_file()]
+            files = [
+                (entry.stat(), entry.path)
+                for entry in os.scandir(self.folder)
+                if entry.is_file() and entry.path != besides
+            ]
             total = sum(stat.st_size for stat, _ in files) + needed
             for stat, path in sorted(files, key=lambda item: item[0].st_mtime):
                 if total <= self.room:
                     break
                 os.unlink(path)
                 total -= stat.st_size
+        return True
 
 
 class Part:
@@ -128,9 +136,9 @@ class Part:
         if self._file is not None and self._path is not None:
             try:
                 self._file.close()
-                self._files.make_room(len(self._memory))
-                os.replace(self._temporary, self._path)
-                self._temporary = ""
+                if self._files.make_room(len(self._memory), besides=self._temporary):
+                    os.replace(self._temporary, self._path)
+                    self._temporary = ""
             except OSError:
                 pass
         self._give_up()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -167,10 +168,12 @@ class Jobs:
             "WHERE place = ? AND size = ? ORDER BY id DESC LIMIT 100",
             (place, size),
         )
-        return [
-            Upload(sha256, purpose, json.loads(metadata), artifact_id, url or "", media_type or "")
-            for sha256, purpose, metadata, artifact_id, url, media_type in rows
-        ]
+        found = []
+        for sha256, purpose, metadata, artifact_id, url, media_type in rows:
+            with suppress(ValueError):  # a damaged row
+                said = json.loads(metadata)
+                found.append(Upload(sha256, purpose, said, artifact_id, url or "", media_type or ""))
+        return found
 
     def keep_upload(
         self, place: str, *, size: int, metadata: dict[str, Any], time: float, **said: str

@@ -34,6 +34,7 @@ from tests.benchmarks.table import ratio, show, verdict
 
 MANY = 10_000
 LARGE = 100 * 1000 * 1000
+BOUNDARY = "0123456789abcdef" * 2  # as long as httpx makes it
 HI = {"model": "auto", "messages": [{"role": "user", "content": "Say hi in five words."}]}
 COMPOSE = {"prompt": "dream pop", "model_options": {"sandbox": {"seconds": 240}}}
 
@@ -176,9 +177,9 @@ def push(port: int, path: str, headers: list[str], body: bytes) -> float:
 
 
 def _pusher(tasks_: Any, answers: Any) -> None:
-    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'.encode()
     data = os.urandom(LARGE)
-    form = head + data + b"\r\n--x--\r\n"
+    form = head + data + f"\r\n--{BOUNDARY}--\r\n".encode()
     while (order := tasks_.get()) is not None:
         answers.put(push(*order, form))
 
@@ -198,7 +199,7 @@ def uploads(folder: Path) -> list[tuple[str, str, str]]:
     with sandbox.start(engine="scripted", state=folder) as box, raw_server() as port, client_of(box) as http:
         http.post("/uploads", files={"file": b"warm"})
         here = httpx.URL(box.base_url).port
-        head = [f"Authorization: Bearer {box.api_key}", "Content-Type: multipart/form-data; boundary=x"]
+        head = [f"Authorization: Bearer {box.api_key}", f"Content-Type: multipart/form-data; boundary={BOUNDARY}"]
         for _ in range(2):
             orders.put((port, "/", []))
             answers.get()
@@ -227,7 +228,7 @@ def uploads(folder: Path) -> list[tuple[str, str, str]]:
 def main() -> None:
     """Measure and print."""
     rows: list[tuple[str, str, str]] = []
-    for measure in (lists, uploads, chats):
+    for measure in (uploads, lists, chats):  # memory first, before anything else has grown it
         with tempfile.TemporaryDirectory() as folder:
             rows += measure(Path(folder))
     show("The sandbox's tasks and uploads", ("what", "measured", "wanted"), rows)

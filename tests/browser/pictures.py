@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import sync_playwright
+from nbformat import NotebookNode
+from playwright.sync_api import Page, sync_playwright
 
 from beatra_nb.core.settings import weights_home
 from tests.browser.conftest import CHROMIUM, OPTIONS
 from tests.browser.lab import Lab, Notebook, make_notebook
 
 FOLDER = Path(__file__).parents[2] / "notebooks" / "images"
-CELLS = [
+QUICKSTART = [
     nbformat.v4.new_markdown_cell(
         "# beatra in five minutes\n\nOne line, a real answer. No key needed: a small model on this machine answers."
     ),
@@ -24,6 +26,36 @@ CELLS = [
     'bn.chat("Explain in two sentences why the sky is blue.", stream=True, max_tokens=90, seed=2)',
     'bn.chat("Hello", model="gpt-of-tomorrow")',
 ]
+MUSIC = [
+    "import beatra_nb as bn\nbn.connect(mode='sandbox');",
+    'bn.music("dream pop, warm analog drums, bright chorus, 20 seconds",\n'
+    '         lyrics="[Verse]\\nCity lights are waking\\n[Chorus]\\nWe are wide awake")',
+]
+# What surrounds the notebook is not the picture's subject.
+BARE = """() => {
+    jupyterapp.shell.collapseLeft?.();
+    jupyterapp.shell.mode = 'single-document';
+    for (const area of ['top', 'bottom', 'left', 'right', 'menu'])
+        document.querySelector(`#jp-${area}-panel`)?.style.setProperty('display', 'none');
+}"""
+
+
+def take(page: Page, lab: Lab, name: str, cells: Sequence[str | NotebookNode]) -> None:
+    """Run a notebook, and take its picture, light and dark."""
+    path = lab.work / f"{name}.ipynb"
+    nbformat.write(make_notebook(list(cells)), path)
+    book = Notebook(page, lab, path).open()
+    page.add_style_tag(content=".jp-cell-toolbar { display: none !important }")
+    page.evaluate(BARE)
+    book.run_all()
+    page.evaluate("() => { jupyterapp.shell.currentWidget.content.activeCellIndex = 0 }")
+    for dark in (False, True):
+        book.theme(dark=dark)
+        target = FOLDER / (f"{name}-dark.png" if dark else f"{name}.png")
+        page.locator(".jp-Notebook .jp-WindowedPanel-viewport, .jp-Notebook").first.screenshot(
+            path=str(target)
+        )
+        print(target)
 
 
 def main() -> None:
@@ -35,25 +67,10 @@ def main() -> None:
         lab = Lab(Path(home) / "home", engine="smollm2")
         browser = playwright.chromium.launch(executable_path=browser_path, args=OPTIONS)
         try:
-            page = browser.new_page(viewport={"width": 900, "height": 900}, device_scale_factor=1.5)
-            path = lab.work / "quickstart.ipynb"
-            nbformat.write(make_notebook(CELLS), path)
-            book = Notebook(page, lab, path).open()
-            page.add_style_tag(content=".jp-cell-toolbar { display: none !important }")
-            page.evaluate(
-                "() => { const app = jupyterapp; app.shell.collapseLeft?.(); app.shell.mode = 'single-document';"
-                " for (const area of ['top', 'bottom', 'left', 'right', 'menu'])"
-                " document.querySelector(`#jp-${area}-panel`)?.style.setProperty('display', 'none'); }"
-            )
-            book.run_all()
-            page.evaluate("() => { jupyterapp.shell.currentWidget.content.activeCellIndex = 0 }")
-            for dark in (False, True):
-                book.theme(dark=dark)
-                name = "quickstart-dark.png" if dark else "quickstart.png"
-                page.locator(".jp-Notebook .jp-WindowedPanel-viewport, .jp-Notebook").first.screenshot(
-                    path=str(FOLDER / name)
-                )
-                print(FOLDER / name)
+            for name, cells in (("quickstart", QUICKSTART), ("music", MUSIC)):
+                page = browser.new_page(viewport={"width": 900, "height": 900}, device_scale_factor=1.5)
+                take(page, lab, name, cells)
+                page.close()
         finally:
             browser.close()
             lab.stop()

@@ -189,7 +189,7 @@ HOSTILE = [
     "C:\\windows\\system32",
     "a\nb\tc",
     "\x1b[31mred",
-    "‮gpj.exe",
+    "\u202egpj.exe",
     "con",
     "CON.txt",
     "nul",

@@ -26,15 +26,68 @@ GOOD = [
     "https://[::ffff:8.8.8.8]/a.mp3",
     "HTTPS://CDN.EXAMPLE.COM/a.mp3",
 ]
-NO_ADDRESS = ["", "x", "/a.mp3", "//", "https://", "https:///a.mp3", "https://[::1", "https://h:99999/", "https://h:x/"]
-NO_ADDRESS += ["https://me@cdn.example.com/", "https://me:pw@cdn.example.com/", "https://a b/", "https://a\n/", "https://a\u202e/"]
-NO_HTTPS = ["http://cdn.example.com/a", "ftp://cdn.example.com/a", "file://host/etc/passwd", "gopher://h/1", "http://2130706433/"]
-NO_HTTPS += ["http://127.0.0.1/", "http://localhost/", "http://[::1]/", "http://169.254.169.254/latest/meta-data"]
-PRIVATE = """127.0.0.1 127.1.2.3 localhost [::1] 0.0.0.0 [::] 10.0.0.1 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1
-    [fe80::1] [fd00::1] [::ffff:127.0.0.1] [::ffff:10.0.0.1] [::ffff:a9fe:a9fe] [64:ff9b::7f00:1] [2002:7f00:1::1]
-    [2002:a00:1::] printer.local app.localhost metadata.google.internal 192.0.2.1 255.255.255.255 240.0.0.1""".split()
+NO_ADDRESS = [
+    "",
+    "x",
+    "/a.mp3",
+    "//",
+    "https://",
+    "https:///a.mp3",
+    "https://[::1",
+    "https://h:99999/",
+    "https://h:x/",
+]
+NO_ADDRESS += [
+    "https://me@cdn.example.com/",
+    "https://me:pw@cdn.example.com/",
+    "https://a b/",
+    "https://a\n/",
+    "https://a\u202e/",
+]
+NO_HTTPS = [
+    "http://cdn.example.com/a",
+    "ftp://cdn.example.com/a",
+    "file://host/etc/passwd",
+    "gopher://h/1",
+    "http://2130706433/",
+]
+NO_HTTPS += [
+    "http://127.0.0.1/",
+    "http://localhost/",
+    "http://[::1]/",
+    "http://169.254.169.254/latest/meta-data",
+]
+PRIVATE = [
+    "127.0.0.1",
+    "127.1.2.3",
+    "localhost",
+    "[::1]",
+    "0.0.0.0",
+    "[::]",
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "[fe80::1]",
+    "[fd00::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:10.0.0.1]",
+    "[::ffff:a9fe:a9fe]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::1]",
+    "[2002:a00:1::]",
+    "printer.local",
+    "app.localhost",
+    "localhost.",
+    "app.localhost.",
+    "metadata.google.internal",
+    "192.0.2.1",
+    "255.255.255.255",
+    "240.0.0.1",
+]
 # What only looking the name up shows.
-HIDDEN = ["localhost.", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0", "LOCALHOST.", "１２７.0.0.1", "①27.0.0.1"]
+HIDDEN = ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0", "１２７.0.0.1", "①27.0.0.1"]
 
 
 def said(url: str, *, local: bool = False) -> str:
@@ -72,7 +125,7 @@ def test_what_leads_inside(host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_a_sandbox_on_this_machine_may_name_itself_and_no_other(host: str) -> None:
     assert said(f"http://{host}:80/cdn/a", local=True) == ""
-    for inside in ("10.0.0.1", "169.254.169.254", "0.0.0.0", "printer.local"):  # noqa: S104
+    for inside in ("10.0.0.1", "169.254.169.254", "0.0.0.0", "printer.local"):
         assert said(f"http://{inside}/a", local=True)
         assert said(f"https://{inside}/a", local=True)
 
@@ -144,7 +197,14 @@ class Stream:
 
 @pytest.mark.parametrize(
     ("address", "fine"),
-    [("8.8.8.8", True), ("::ffff:8.8.8.8", True), ("127.0.0.1", False), ("::1", False), ("fe80::1%eth0", False), ("::ffff:10.0.0.1", False)],
+    [
+        ("8.8.8.8", True),
+        ("::ffff:8.8.8.8", True),
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("fe80::1%eth0", False),
+        ("::ffff:10.0.0.1", False),
+    ],
 )
 def test_a_name_that_leads_elsewhere_a_moment_later_is_noticed(address: str, fine: bool) -> None:
     wish = Open("https://cdn.example.com/a.mp3", QUICK, 3.0)
@@ -159,7 +219,9 @@ def test_behind_a_proxy_the_proxy_looks_the_name_up(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
     assert foreign.check(Open("https://cdn.nowhere.invalid/a", QUICK, 3.0)) is None
     for host in PRIVATE:
-        assert foreign.check(Open(f"https://{host}/a", QUICK, 3.0)) is not None, "letters are enough for these"
+        assert foreign.check(Open(f"https://{host}/a", QUICK, 3.0)) is not None, (
+            "letters are enough for these"
+        )
 
 
 @HOWS

@@ -56,7 +56,7 @@ def row(key: str | None = None) -> Any:
     with closing(sqlite3.connect(Journal.open().path)) as file:
         file.row_factory = sqlite3.Row
         where = "" if key is None else f"WHERE key = '{key}'"
-        rows = file.execute(f"SELECT * FROM jobs {where} ORDER BY id DESC").fetchall()  # noqa: S608
+        rows = file.execute(f"SELECT * FROM jobs {where} ORDER BY id DESC").fetchall()
     return dict(rows[0]) if rows else None
 
 
@@ -267,7 +267,12 @@ def test_cancel_is_asked_for_once_and_waited_for() -> None:
     world, task = World(), known(billing=billing())
     watch = Watcher(lambda: len(world.sent) >= 2)
     cancelled = state("canceled", billing=billing("80", "80"))
-    world.say(*[said(body=state())] * 2, said(202, state(cancel_requested_at="2026-11-23T12:00:00Z")), said(body=state()), said(body=cancelled))
+    world.say(
+        *[said(body=state())] * 2,
+        said(202, state(cancel_requested_at="2026-11-23T12:00:00Z")),
+        said(body=state()),
+        said(body=cancelled),
+    )
     world.run(jobs.wait(world.context(), task, watch, None))
     assert world.asked == [POLL, POLL, CANCEL, POLL, POLL]
     assert task.status == "canceled"
@@ -355,9 +360,18 @@ async def test_a_job_is_on_disk_before_its_request_leaves(wire: Wire, kind: type
     before, after = seen[0], row()
     assert (before["key"], before["status"], before["task_id"]) == (task.idempotency_key, "sending", None)
     assert bytes(before["body"]) == wire.asked[0].body
-    assert (before["place"], before["path"], before["verb"]) == (wire.base_url, "/music/text-to-music", "music")
+    assert (before["place"], before["path"], before["verb"]) == (
+        wire.base_url,
+        "/music/text-to-music",
+        "music",
+    )
     assert before["key"] == wire.asked[0].headers["idempotency-key"]
-    assert (after["status"], after["task_id"], after["body"], after["title"]) == ("open", "task_1", None, None)
+    assert (after["status"], after["task_id"], after["body"], after["title"]) == (
+        "open",
+        "task_1",
+        None,
+        None,
+    )
     for path in Journal.open().path.parent.glob("journal*"):
         if path.suffix == ".sqlite3":
             with closing(sqlite3.connect(path)) as file:
@@ -366,7 +380,16 @@ async def test_a_job_is_on_disk_before_its_request_leaves(wire: Wire, kind: type
 
 @pytest.mark.parametrize(
     "last",
-    [RESET, SILENT, page(503), page(500), no(500, "oops"), no(503, "model_unavailable", retryable=True), said(202, {}), page(202)],
+    [
+        RESET,
+        SILENT,
+        page(503),
+        page(500),
+        no(500, "oops"),
+        no(503, "model_unavailable", retryable=True),
+        said(202, {}),
+        page(202),
+    ],
 )
 def test_where_nobody_knows_what_came_of_it_the_request_is_kept(last: Step) -> None:
     world = World().say(last)
@@ -379,7 +402,13 @@ def test_where_nobody_knows_what_came_of_it_the_request_is_kept(last: Step) -> N
 
 
 @pytest.mark.parametrize(
-    "last", [no(402, "insufficient_balance"), no(422, "invalid_request"), no(429, "rate_limited", retryable=True), REFUSED]
+    "last",
+    [
+        no(402, "insufficient_balance"),
+        no(422, "invalid_request"),
+        no(429, "rate_limited", retryable=True),
+        REFUSED,
+    ],
 )
 def test_where_nothing_came_of_it_the_request_is_forgotten(last: Step) -> None:
     world = World().say(last)
@@ -391,7 +420,8 @@ def test_where_nothing_came_of_it_the_request_is_forgotten(last: Step) -> None:
 
 @pytest.mark.parametrize("first", [RESET, SILENT, page(503), no(500, "billing_failed", retryable=True)])
 @pytest.mark.parametrize(
-    "last", [no(402, "insufficient_balance"), no(429, "rate_limited", retryable=True), REFUSED, no(409, "conflict")]
+    "last",
+    [no(402, "insufficient_balance"), no(429, "rate_limited", retryable=True), REFUSED, no(409, "conflict")],
 )
 def test_a_refusal_after_an_answer_that_was_lost_proves_nothing(first: Step, last: Step) -> None:
     # The first attempt may have made the task, and its charge may be why the second is refused.
@@ -451,7 +481,11 @@ def test_reuse_attaches_to_the_job_of_the_same_request(now: Any) -> None:
 
 @pytest.mark.parametrize("gone", [state("failed"), state("canceled"), None])
 def test_reuse_begins_anew_where_there_is_nothing_to_have(gone: Any) -> None:
-    world = World().say(said(202, QUEUED), said(body=gone) if gone else no(404, "not_found"), said(202, state("queued", "task_2")))
+    world = World().say(
+        said(202, QUEUED),
+        said(body=gone) if gone else no(404, "not_found"),
+        said(202, state("queued", "task_2")),
+    )
     begun(world, rerun="reuse")
     two = begun(world, rerun="reuse")
     assert world.asked[-1] == ("POST", "/music/text-to-music")
@@ -584,7 +618,12 @@ def test_pending_sends_the_very_same_again() -> None:
     world.say(said(202, QUEUED))
     (task,), lost = pending(world)
     again = world.sent[-1].call
-    assert (again.method, again.path, again.body, again.key) == (first.method, first.path, first.body, first.key)
+    assert (again.method, again.path, again.body, again.key) == (
+        first.method,
+        first.path,
+        first.body,
+        first.key,
+    )
     assert (task.id, task.attached, task.title, task.model, task.idempotency_key) == (
         "task_1",
         "pending",
@@ -704,7 +743,10 @@ def test_jobs_come_oldest_first_and_know_how_long_they_take() -> None:
 def test_a_row_for_each_verb_and_the_credits_add_up() -> None:
     world = World()
     task = begun(world.say(said(202, QUEUED)))
-    world.say(said(body=state()), said(body=state("failed", error={"code": "moderated"}, billing=billing("80", "80"))))
+    world.say(
+        said(body=state()),
+        said(body=state("failed", error={"code": "moderated"}, billing=billing("80", "80"))),
+    )
     world.run(jobs.wait(world.context(), task, Watcher(), None))
     world.run(jobs.look(world.context(), task))
     world.run(jobs.wait(world.context(), task, Watcher(), None))
@@ -744,7 +786,10 @@ def test_a_refund_is_counted_once_however_it_comes_to_be_known() -> None:
 def test_part_of_a_charge_may_come_back() -> None:
     world = World()
     task = begun(world.say(said(202, QUEUED)))
-    world.say(said(body=state(billing=billing("80", "10.5"))), said(body=state("canceled", billing=billing("80", "30.25"))))
+    world.say(
+        said(body=state(billing=billing("80", "10.5"))),
+        said(body=state("canceled", billing=billing("80", "30.25"))),
+    )
     world.run(jobs.wait(world.context(), task, Watcher(), None))
     assert paid() == Decimal("49.75")
 
@@ -815,9 +860,7 @@ async def whole(kind: type[BaseClient], base_url: str, prompt: str = "x", **more
 
 @KINDS
 async def test_from_a_sentence_to_the_audio(wire: Wire, kind: type[BaseClient], quick: None) -> None:
-    clips = [
-        {"artifact_id": f"art_{n}", "audio_url": f"{wire.base_url[:-3]}/cdn/{n}.mp3"} for n in (1, 2)
-    ]
+    clips = [{"artifact_id": f"art_{n}", "audio_url": f"{wire.base_url[:-3]}/cdn/{n}.mp3"} for n in (1, 2)]
     wire.say(
         http(202, QUEUED, x_request_id="req_1"),
         http(200, state("running", progress={"percent": 50})),
@@ -830,7 +873,9 @@ async def test_from_a_sentence_to_the_audio(wire: Wire, kind: type[BaseClient], 
     )
     task = await whole(kind, wire.base_url)
     assert (task.status, task.request_id, task.billing.charged) == ("succeeded", "req_2", Decimal(80))
-    assert [(clip.data, clip.media_type, clip.problem) for clip in task.clips] == [(MP3, "audio/mpeg", "")] * 2
+    assert [(clip.data, clip.media_type, clip.problem) for clip in task.clips] == [
+        (MP3, "audio/mpeg", "")
+    ] * 2
     create, *looks, one, two = wire.asked
     assert [(asked.method, asked.path) for asked in looks] == [("GET", "/v1/tasks/task_1")] * 5
     assert all("idempotency-key" not in asked.headers for asked in looks)
@@ -853,7 +898,9 @@ async def test_a_task_that_failed_is_raised(wire: Wire, kind: type[BaseClient], 
 
 
 @KINDS
-async def test_a_service_that_hangs_ends_by_the_timeout(wire: Wire, kind: type[BaseClient], quick: None) -> None:
+async def test_a_service_that_hangs_ends_by_the_timeout(
+    wire: Wire, kind: type[BaseClient], quick: None
+) -> None:
     wire.say(http(202, QUEUED), [1.5])
     with pytest.raises(bn.TaskTimeout) as caught:
         await whole(kind, wire.base_url, timeout=0.3, read=30)
@@ -861,14 +908,18 @@ async def test_a_service_that_hangs_ends_by_the_timeout(wire: Wire, kind: type[B
 
 
 @KINDS
-async def test_pending_jobs_are_waited_for_and_delivered(wire: Wire, kind: type[BaseClient], quick: None) -> None:
+async def test_pending_jobs_are_waited_for_and_delivered(
+    wire: Wire, kind: type[BaseClient], quick: None
+) -> None:
     wire.say(iter([b""]))
     with pytest.raises(bn.ConnectionFailed, match="idempotency_key="):
         await whole(kind, wire.base_url)
     sent = len(wire.asked)
     clip = {"artifact_id": "art_1", "audio_url": f"{wire.base_url[:-3]}/cdn/1.mp3"}
     wire.say(
-        http(202, QUEUED), http(200, state("succeeded", output={"clips": [clip]})), http(200, MP3, "audio/mpeg")
+        http(202, QUEUED),
+        http(200, state("succeeded", output={"clips": [clip]})),
+        http(200, MP3, "audio/mpeg"),
     )
     if kind is bn.Client:
 

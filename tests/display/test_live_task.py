@@ -69,6 +69,7 @@ class TestWatched:
         assert WIDGET in first.data
         assert first.data["text/plain"] == task_widget.WAITING, "no memory address"
         assert opened(said)["state"]["sandbox"] is True
+        assert all(message.get("state", {}).get("sandbox", True) for message in sent(said)), "it stays said"
         states: dict[str, Any] = {}
         seen = []
         for message in sent(said):

@@ -393,8 +393,12 @@ class TestLists:
             "task_1",
         )
         says(found, "80 − 80", "more pages", ".more()", "2 tasks so far", "status succeeded")
+        says(found, "Credits")
         found.has_more = False
         silent(found, "more", "so far")
+        bare = TaskList(None, {})  # type: ignore[arg-type]
+        bare.add([task(here=False, billing={})], None, False)
+        silent(bare, "Credits")
 
     def test_nothing(self) -> None:
         found = TaskList(None, {})  # type: ignore[arg-type]

@@ -85,6 +85,8 @@ test("a job in words", () => {
   const byHand = "to cancel, interrupt the kernel";
   assert.equal(wordsOf(STATE, 0, { canCancel: false, byHand }).hint, byHand);
   assert.equal(wordsOf(STATE, 0, { cancelling: "asked", byHand }).now, "cancelling…");
+  const noted = wordsOf({ note: "connection lost" }, 0, { cancelling: "asked", byHand });
+  assert.equal(noted.now, "cancelling… · connection lost");
   const failed = wordsOf(STATE, 0, { cancelling: "failed", byHand });
   assert.equal(failed.now, "It is not cancelled yet: interrupt the kernel");
 });
@@ -197,7 +199,7 @@ test("a kernel that has heard and does nothing is told of after a while", async 
   host.find("bnt-cancel").click();
   await settle();
   assert.equal(host.find("bnt-now").textContent, "cancelling…");
-  mock.timers.tick(8000);
+  mock.timers.tick(20_000);
   assert.match(host.find("bnt-now").textContent, /^It is not cancelled yet/);
 });
 
@@ -207,7 +209,7 @@ test("a job that ends after Cancel was pressed leaves no complaint", async () =>
   host.find("bnt-cancel").click();
   await settle();
   model.say({ end: "The task was cancelled." });
-  mock.timers.tick(8000);
+  mock.timers.tick(20_000);
   assert.equal(host.find("bnt-now").textContent, "cancelling…");
   assert.ok(host.find("bnt-cancel").disabled);
 });

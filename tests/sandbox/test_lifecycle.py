@@ -350,6 +350,8 @@ def test_serve_prints_how_to_use_it_and_stops_cleanly(number: signal.Signals) ->
         assert "curl " in told
         assert '-H "Idempotency-Key: $(uuidgen)"' in told
         assert "OpenAI(" in told
+        for way in ("/uploads", "/music/text-to-music", "/music/reference-audio-to-music", "/tasks/TASK_ID"):
+            assert f"curl {url}{way}" in told
         process.send_signal(number)
         rest, errors = process.communicate(timeout=10)
     assert (rest, errors, process.returncode) == ("Stopped.\n", "", 0)

@@ -59,7 +59,7 @@ def test_plain_and_streamed(package: Path, box: Sandbox) -> None:
     assert found["requestId"].startswith("req_01")
     assert found["model"] == "sandbox-scripted"
     assert found["usage"]["credits"] == found["streamedUsage"]["credits"]
-    assert found["models"] == ["sandbox-scripted"]
+    assert found["models"][0] == "sandbox-scripted"
 
 
 def test_a_bad_key_gets_the_quickstarts_body(package: Path, box: Sandbox) -> None:

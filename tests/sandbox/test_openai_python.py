@@ -27,7 +27,7 @@ def test_plain(box: Sandbox) -> None:
         assert answer.usage.total_tokens > 5
         assert float(answer.usage.credits) > 0  # type: ignore[attr-defined]
         assert (answer._request_id or "").startswith("req_01")
-        assert [model.id for model in client.models.list()] == ["sandbox-scripted"]
+        assert next(model.id for model in client.models.list()) == "sandbox-scripted"
 
 
 def test_streamed(box: Sandbox) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -141,6 +142,25 @@ def test_a_disk_that_fills_up_is_told_and_chat_goes_on(studio: Sandbox, wire: ht
     assert chat(wire).status_code == 200
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limits")
+def test_a_file_that_finds_no_room_leaves_nothing(tmp_path: Path) -> None:
+    done = python(
+        f"""
+        import resource, httpx
+        from beatra_nb import sandbox
+        with sandbox.start(engine="scripted", state={str(tmp_path)!r}) as box:
+            with httpx.Client(base_url=box.base_url, headers={{"Authorization": "Bearer " + box.api_key}},
+                              trust_env=False, verify=False) as http:
+                http.get("/tasks")
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+                answer = http.post("/uploads", files={{"file": b"x" * 5_000_000}})
+                print(answer.status_code, "full" in answer.text, len(list((box.state / "files").iterdir())))
+                print(http.post("/uploads", files={{"file": b"x" * 5_000}}).status_code)
+        """
+    )
+    assert (done.stdout, done.stderr) == ("500 True 0\n201\n", "")
+
+
 def test_without_the_composers_packages_chat_goes_on(tmp_path: Path) -> None:
     done = python(
         f"""
@@ -184,6 +204,53 @@ def test_composing_never_loads_numpy_into_the_kernel(tmp_path: Path) -> None:
         """
     )
     assert (done.stdout, done.stderr) == ("succeeded False False\n", "")
+
+
+def test_a_worker_with_nothing_to_do_is_let_go(tmp_path: Path) -> None:
+    from beatra_nb.sandbox.work.crew import Crew
+
+    with (
+        sandbox.start(engine="scripted", state=tmp_path, faults=True, music_workers=1) as box,
+        client_of(box) as http,
+    ):
+        box.inject("task:stall")
+        stalled, waiting = order(http), order(http)
+        until(http, stalled, "running")
+        desk = Desk(tmp_path, 0)
+        crew = Crew(desk, 1, idle=0.0)  # a second one on the same folder, more impatient than usual
+        crew.start()
+        wait_for(lambda: bool(crew.pids))
+        (pid,) = crew.pids
+        assert over(http, waiting)["status"] == "succeeded"
+        wait_for(lambda: not alive(pid))
+        assert crew.pids == []
+        crew.stop()
+        desk.close()
+        assert task(http, stalled)["status"] == "running"  # the first one's
+
+
+def test_the_command_line_sets_folder_and_wallet(tmp_path: Path) -> None:
+    with served(tmp_path, "--credits", "30", "--refill", "100.5") as (process, http):
+        assert post(http).status_code == 202
+        assert post(http).status_code == 202
+        assert post(http).status_code == 402
+        process.terminate()
+        assert process.wait(10) == 0
+    with sandbox.start(engine="scripted", state=tmp_path) as box:
+        assert adds_up(box) == Decimal("30.5")
+        assert [row.kind for row in box.wallet()] == ["opening", "refill", "charge", "charge"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--credits", "x"], ["--refill", "-1"], ["--music-workers", "0"], ["--refill", "nan"]]
+)
+def test_the_command_line_refuses(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    from beatra_nb.cli import main
+
+    with pytest.raises(SystemExit) as caught:
+        main(["sandbox", *wrong])
+    assert caught.value.code == 2
+    assert wrong[0] in capsys.readouterr().err
 
 
 # --- stopped, killed, started again
@@ -230,6 +297,7 @@ def test_a_sandbox_that_is_killed_in_mid_work_goes_on(tmp_path: Path) -> None:
         assert over(http, queued)["status"] == "succeeded"
         assert adds_up(box) == 10_000 - 50
         assert [row.kind for row in box.wallet()].count("charge") == 2
+        wait_for(lambda: len(list((tmp_path / "files").iterdir())) == 1)  # the clip, and nothing of what was killed
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")

@@ -63,6 +63,14 @@ def test_a_key_of_chat_is_not_for_music(wire: httpx.Client) -> None:
     assert chat(wire, headers={"Idempotency-Key": "c"}).headers["idempotent-replayed"] == "true"
 
 
+def test_a_request_that_was_refused_leaves_its_key_free(wire: httpx.Client) -> None:
+    assert post(wire, "free", prompt="").status_code == 422
+    assert upload(wire, "free", purpose="nothing").status_code == 422
+    assert chat(wire, headers={"Idempotency-Key": "free"}).status_code == 200
+    assert post(wire, "free-2", prompt="").status_code == 422
+    assert post(wire, "free-2").status_code == 202
+
+
 def test_without_a_key_every_request_is_a_task(studio: Sandbox, wire: httpx.Client) -> None:
     assert post(wire).json()["task_id"] != post(wire).json()["task_id"]
     assert adds_up(studio) == 9_900

@@ -17,7 +17,7 @@
  */
 import { announce, isReachable, keepHeight, make, tellKernel } from "./server.js";
 
-const PATIENCE = 8000; // milliseconds after which a cancel that does nothing gets a word of advice
+const PATIENCE = 20000; // milliseconds after which a cancel that does nothing gets a word of advice
 
 /** What is known of one job, and the views that show it. */
 export class Job {
@@ -90,7 +90,7 @@ export function wordsOf(state, seconds, { cancelling = "", canCancel = true, byH
   const stage = [state.stage, state.message].filter(Boolean).join(" · ");
   const percent = typeof state.percent === "number" ? `${Math.floor(state.percent)} %` : "";
   let now = state.note || stage || "waiting";
-  if (cancelling === "asked") now = "cancelling…";
+  if (cancelling === "asked") now = ["cancelling…", state.note].filter(Boolean).join(" · ");
   if (cancelling === "failed") now = `It is not cancelled yet: ${byHand.replace(/^to cancel, /, "")}`;
   let time = clock(seconds);
   if (state.expected) {

@@ -250,7 +250,7 @@ class _Player:
                     )
         else:
             notes = self._chords(playing)
-        if playing[-1].last:
+        if playing[-1].last or role == "bass":  # an end without a bass hangs in the air
             notes += self._final(notes, self._loud(playing[-1]))
         return [self._fit(note) for note in notes]
 

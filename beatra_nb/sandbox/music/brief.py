@@ -163,10 +163,13 @@ _MINUTES = re.compile(
     rf"{_COUNT}[\s-]*(?:a[\s-]+)?(?:minutes?|mins?|minuten?|minutos?|分钟|分)(?![\w])", re.I
 )
 _HALF_MINUTE = re.compile(r"half[\s-]+a[\s-]+minute", re.I)
+_DECADE = re.compile(
+    r"\b(?:(?:the|from|in|late|early|mid)[\s-]+(?:19)?[2-9]0['’]?s|(?:19)?[78]0['’]?s)\b"
+)  # no length
 _CLOCK = re.compile(r"(?<![\d:])(\d{1,2}):([0-5]\d)(?![\d:])")
 _TEMPO = re.compile(rf"{_NUMBER}\s*(?:bpm|beats per minute|schläge)|(?:tempo|bpm)\s*[:=]?\s*{_NUMBER}", re.I)
 _KEY = re.compile(
-    r"\b(?:in|[Kk]ey(?: of)?|[Tt]onart)?[\s:]*\b([A-H]|[a-h](?=[is]{0,2}[\s-]*(?:dur|moll)))"
+    r"\b(?:in|[Kk]ey(?: of)?|[Tt]onart)?[\s:]*\b([A-H]|[a-h](?=[is]{0,2}[\s-]*(?i:dur|moll)))"
     r"\s*(♯|#|♭|b(?=\s|[-\s]*(?:maj|min|flat))|\s?sharp|\s?flat|is\b|es\b)?"
     r"[\s-]*(major|minor|maj|min|dur|moll|Dur|Moll|majeur|mineur|mayor|menor)\b"
 )
@@ -242,6 +245,7 @@ def _mood(text: str) -> tuple[bool | None, float, float, float]:
 
 
 def _length(text: str) -> float | None:
+    text = _DECADE.sub(" ", text)
     if _HALF_MINUTE.search(text):
         return 30.0
     total = 0.0

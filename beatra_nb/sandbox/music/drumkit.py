@@ -359,4 +359,6 @@ PIECES: dict[str, Piece] = {
 def hit(name: str, kit: Kit, velocity: float) -> Samples:
     """Return one hit of a piece, about full scale when hit hard."""
     sound = PIECES[name].render(kit, velocity)
-    return tones.filtered(sound, tones.lowpass(7000, 1.5)) if kit.dusty and name not in {"kick"} else sound
+    if kit.dusty and name != "kick":
+        sound = tones.filtered(sound, tones.lowpass(7000, 1.5)) * tones.attack(sound.shape[-1], 0.001)
+    return sound

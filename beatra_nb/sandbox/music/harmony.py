@@ -141,7 +141,7 @@ def positions(tones: tuple[int, ...], voices: int, low: int, high: int) -> tuple
 def _clear(layout: tuple[int, ...]) -> bool:
     """Return whether no two voices rub: a semitone at the top or low down is mud, not colour."""
     gaps = [b - a for a, b in pairwise(layout)]
-    if gaps and gaps[-1] == 1:
+    if gaps and (gaps[-1] == 1 or min(gaps) == 0):
         return False
     return all(gap >= 3 for gap, pitch in zip(gaps, layout, strict=False) if pitch < 52)
 

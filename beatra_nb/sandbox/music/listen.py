@@ -202,14 +202,14 @@ def _tempo(onsets: Curve) -> float | None:
     lags = 60 * _FRAMES / tempos
     places = np.arange(len(same))
     total, weight = np.zeros_like(tempos), np.zeros_like(tempos)
-    for beats, share in ((0.5, 0.35), (1, 1.0), (2, 0.9), (3, 0.4), (4, 1.0), (6, 0.4), (8, 0.8)):
+    for beats, share in ((0.5, 0.5), (1, 1.0), (2, 1.0), (3, 0.2), (4, 1.6), (6, 0.2), (8, 1.2)):
         lag = lags * beats
         inside = lag < 0.75 * len(same)
         total += np.where(inside, share * np.interp(lag, places, same), 0)
         weight += np.where(inside, share, 0)
     score = total / np.maximum(weight, 1e-9)
     liked = np.exp(-0.5 * (np.log2(tempos / 112) / 1.0) ** 2)
-    best = int(np.argmax(np.maximum(score, 0) * liked))
+    best = int(np.argmax(np.maximum(score, 0) ** 2 * liked))
     return float(tempos[best]) if score[best] > 0.06 else None
 
 

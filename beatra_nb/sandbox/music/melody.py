@@ -57,7 +57,7 @@ def _cell(pick: random.Random, rhythm: str, daring: float) -> Cell:
         elif chance < 0.8 - 0.2 * daring:
             move = direction
         else:
-            move = direction * (2 if chance < 0.95 else 3)
+            move = direction * (2 if chance < 0.97 else 3)
             direction = -direction  # a leap is followed by a step back
         if pick.random() < 0.3:
             direction = -direction
@@ -86,7 +86,7 @@ class Singer:
             last = number == len(cell.starts) - 1
             if number == 0:
                 # Drawn half-way home from wherever the voice has wandered.
-                target = self.pitch + max(-5.0, min(5.0, 0.45 * (centre - self.pitch)))
+                target = self.pitch + max(-3.0, min(3.0, 0.4 * (centre - self.pitch)))
                 pitch = chord.nearest(target)
             else:
                 pitch = self._step(move, centre)

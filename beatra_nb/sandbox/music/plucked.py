@@ -51,7 +51,7 @@ def piano(midi: float, velocity: float, n: int) -> Samples:
     thud = np.zeros(n, np.float32)
     thud[:knock] = tones.shaped_noise(knock, tones.bands((170, 0.8, 1.0), (1400, 1.0, 0.3)), "hammer")
     thud[:knock] *= tones.fall(knock, 0.05) * np.float32(0.05 + 0.1 * velocity)
-    lean = np.float32(np.clip((midi - 62) / 60, -0.35, 0.35))
+    lean = np.float32(np.clip((midi - 62) / 140, -0.15, 0.15))
     return stereo(
         (first + 0.6 * second) * (1 - lean) + thud, (first * 0.7 + 0.9 * second) * (1 + lean) + thud
     )
@@ -86,7 +86,7 @@ def steel(midi: float, velocity: float, n: int) -> Samples:
         * tones.fall(tick, 0.012)
         * np.float32(0.08 + 0.12 * velocity)
     )
-    return sound
+    return cast(Samples, sound * tones.attack(n, 0.001))
 
 
 def clean_guitar(midi: float, velocity: float, n: int) -> Samples:
@@ -115,7 +115,7 @@ def _distorted(midi: float, velocity: float, n: int, gain: float, sustain: float
     total = np.tanh(total * np.float32(gain))
     cabinet = tones.bands((120, 0.7, 0.8), (480, 1.1, 0.55), (1700, 0.9, 0.8), (3300, 0.75, 1.25), floor=0.02)
     corner = tones.lowpass(6200, 4)
-    return tones.filtered(total, lambda f: cabinet(f) * corner(f))
+    return tones.filtered(total, lambda f: cabinet(f) * corner(f)) * tones.attack(n, 0.0015)
 
 
 def power_guitar(midi: float, velocity: float, n: int) -> Samples:
@@ -198,7 +198,8 @@ def bell(midi: float, velocity: float, n: int) -> Samples:
     """Return a glassy synthetic bell."""
     t = tones.seconds(n)
     w = np.float32(2 * np.pi * tones.hertz(midi))
-    index = np.float32(1.2 + 2.0 * velocity) * tones.fall(n, 1.6)
+    tame = min(1.0, 620 / tones.hertz(midi))  # high up, far partials would fold back
+    index = np.float32((1.2 + 2.0 * velocity) * tame) * tones.fall(n, 1.6)
     left = np.sin(w * t + index * np.sin(w * np.float32(3.5) * t))
     right = np.sin(w * np.float32(1.002) * t + index * np.sin(w * np.float32(3.507) * t))
     return stereo(left, right) * tones.fall(n, 3.4) * tones.attack(n, 0.002)

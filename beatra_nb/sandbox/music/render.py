@@ -78,11 +78,12 @@ def render(score: Score, seed: int, progress: Progress) -> Mixer:
         before = done
 
         def report(share: float, before: int = before, weight: int = weight, part: Part = part) -> None:
-            progress((before + share * weight) / total, f"{part.role}: {part.instrument}")
+            progress((before + share * weight) / total, f"{part.role} ({part.instrument})")
 
         _play(mixer, part, score.genre, clock, chance.stream(seed, "human", part.role, number).gauss, report)
         done += weight
-    progress(done / total, "drums")
+    if score.hits:
+        progress(done / total, "drums")
     if score.genre.pump:
         _pump(mixer, score, clock)
     _drum(mixer, score, clock, seed)

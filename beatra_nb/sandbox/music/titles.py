@@ -40,9 +40,8 @@ def title(prompt: str, lyrics: str, wanted: Brief) -> str:
     'The Sea at Night'
     """
     pick = chance.stream(0, "title", prompt, lyrics)
-    if match := _ABOUT.search(prompt):
-        if named := _case(" ".join(match.group(1).split()[:7])):
-            return named
+    if (match := _ABOUT.search(prompt)) and (named := _case(" ".join(match.group(1).split()[:7]))):
+        return named
     if line := _sung(lyrics):
         return line
     words: list[str] = re.findall(r"[^\W\d_][\w'’-]*", prompt)

@@ -44,12 +44,12 @@ class Lines:
         self._stage, self._next, self._percent = "", 0.0, 0.0
 
     def progress(self, percent: float, stage: str, message: str) -> None:
-        """Write progress: every stage once, and within a stage a few lines a second at most."""
+        """Write progress: every stage as it begins, and within a stage a few lines a second at most."""
         self._percent = max(self._percent, min(100.0, percent))  # it never runs backwards
         now = time.monotonic()
-        if message == self._stage and now < self._next:
+        if stage == self._stage and now < self._next:
             return
-        self._stage, self._next = message, now + LEAST_PAUSE
+        self._stage, self._next = stage, now + LEAST_PAUSE
         self.write(progress={"percent": round(self._percent, 1), "stage": stage, "message": message})
 
 

@@ -10,6 +10,7 @@ A connection must not cross a fork: it is closed just before one and opened agai
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import sqlite3
@@ -27,6 +28,8 @@ from beatra_nb.sandbox.state.migrations import NewerStateError, migrate
 
 BUSY = 10.0  # seconds to wait for another process that is writing
 CLOSE_TIMEOUT = 2.0
+LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED")
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -138,21 +141,26 @@ class Desk:
         if isinstance(problem, NewerStateError):
             upgrade = "Upgrade beatra_nb, or start the sandbox with state= another folder."
             return StateTrouble(f"{where} was written by a later version of beatra_nb.", upgrade)
-        name = "_".join((getattr(problem, "sqlite_errorname", None) or "").split("_")[:2])
+        name = _name_of(problem)
         elsewhere = "or start the sandbox with state= another folder"
-        if name in ("SQLITE_BUSY", "SQLITE_LOCKED"):
+        if name in LOCKED:
             return StateTrouble(
                 f"{where} is locked by another program.", "Try again in a moment.", passing=True
             )
         if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
             return StateTrouble(f"{where} is damaged.", f"Move that folder away, {elsewhere}.")
-        if name in ("SQLITE_FULL", "SQLITE_IOERR") or getattr(problem, "errno", None) in (28, 122):
+        if name in ("SQLITE_FULL", "SQLITE_IOERR") or getattr(problem, "errno", None) in NO_ROOM:
             full = f"{where} is on a disk that is full or takes no more."
             return StateTrouble(full, f"Free some space, {elsewhere}.")
         if isinstance(problem, OSError) or name in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"):
             closed = f"{where} cannot be written."
             return StateTrouble(closed, f"Make the folder writable, {elsewhere}.")
         return StateTrouble(f"{where} gave an error ({problem}).", f"Move that folder away, {elsewhere}.")
+
+
+def _name_of(problem: BaseException) -> str:
+    """Return SQLite's own name of an error, its extension left out: SQLITE_BUSY_SNAPSHOT is a SQLITE_BUSY."""
+    return "_".join((getattr(problem, "sqlite_errorname", None) or "").split("_")[:2])
 
 
 def _open(path: Path, opening: int) -> sqlite3.Connection:
@@ -165,8 +173,8 @@ def _open(path: Path, opening: int) -> sqlite3.Connection:
                 # SQLite answers "locked" at once, without waiting, when two processes switch a new file to WAL.
                 db.execute("PRAGMA journal_mode = WAL")
                 break
-            except sqlite3.OperationalError:
-                if time.monotonic() >= deadline:
+            except sqlite3.OperationalError as problem:
+                if _name_of(problem) not in LOCKED or time.monotonic() >= deadline:
                     raise
                 time.sleep(0.005)
         db.execute("PRAGMA synchronous = NORMAL")
@@ -181,23 +189,29 @@ def _open(path: Path, opening: int) -> sqlite3.Connection:
 _desks: weakref.WeakSet[Desk] = weakref.WeakSet()
 
 
+_held: list[Desk] = []  # between the two sides of a fork
+
+
 def _before_fork() -> None:
-    for desk in list(_desks):
+    _held[:] = _desks
+    for desk in _held:
         desk._guard.acquire()
         desk._drop()
 
 
 def _after_fork() -> None:
-    for desk in list(_desks):
+    for desk in _held:
         desk._guard.release()
+    _held.clear()
 
 
 def _after_fork_in_child() -> None:
-    for desk in list(_desks):
+    for desk in _held:
         desk._closed = True  # its thread stayed with the parent, and so does its work
         desk._thread = None
         desk._begin = threading.Lock()
         desk._guard = threading.Lock()
+    _held.clear()
     _desks.clear()
 
 

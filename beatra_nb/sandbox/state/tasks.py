@@ -318,24 +318,28 @@ def cancel(db: sqlite3.Connection, task_id: str, reason: str | None) -> tuple[Ta
         done = db.execute(
             "UPDATE tasks SET status = 'canceled', owner = NULL, message = '', refunded = charged, "
             "cancel_requested = ?, cancel_reason = ?, completed = ? "
-            "WHERE id = ? AND status IN ('queued', 'running') RETURNING charged",
+            "WHERE id = ? AND status IN ('queued', 'running')",
             (moment, reason, moment, task_id),
-        ).fetchone()
-        if done is not None:
-            wallet.refund(db, task_id, done[0])
-    return get(db, task_id), done is not None
+        )
+        if done.rowcount == 1:
+            _pay_back(db, task_id)
+    return get(db, task_id), done.rowcount == 1
 
 
 def _fail(db: sqlite3.Connection, task_id: str, owner: str, error: dict[str, Any]) -> bool:
     done = db.execute(
         "UPDATE tasks SET status = 'failed', owner = NULL, message = '', error = ?, refunded = charged, "
-        "completed = ? WHERE id = ? AND owner = ? AND status = 'running' RETURNING charged",
+        "completed = ? WHERE id = ? AND owner = ? AND status = 'running'",
         (pack(error), now(), task_id, owner),
-    ).fetchone()
-    if done is None:
-        return False
-    wallet.refund(db, task_id, done[0])
-    return True
+    )
+    if done.rowcount == 1:
+        _pay_back(db, task_id)
+    return done.rowcount == 1
+
+
+def _pay_back(db: sqlite3.Connection, task_id: str) -> None:
+    charged = db.execute("SELECT charged FROM tasks WHERE id = ?", (task_id,)).fetchone()[0]
+    wallet.refund(db, task_id, charged)
 
 
 # --- rows

@@ -62,9 +62,9 @@ class _Active:
 class Crew:
     """The workers of one sandbox."""
 
-    def __init__(self, desk: Desk, size: int | None = None) -> None:
+    def __init__(self, desk: Desk, size: int | None = None, *, idle: float = IDLE) -> None:
         self.size = usual_size() if size is None else size
-        self._desk = desk
+        self._desk, self._patience = desk, idle
         self._me = new_id("box_")
         self._watch = instances.Watch(self._me)
         self._lock = threading.Lock()
@@ -174,12 +174,14 @@ class Crew:
             with self._lock:
                 lost = task_id not in self._active  # its end could not be written: it has to be done again
             if lost:
-                self._desk.now(tasks.release, task_id, self._me)
+                self._desk.now(
+                    tasks.crash, task_id, self._me, results.failure("What was made could not be kept.")
+                )
         self._lost = False
 
     def _dismiss_idle(self, now: float) -> None:
         with self._lock:
-            old = [worker for worker, since in self._idle if now - since > IDLE or not worker.alive]
+            old = [worker for worker, since in self._idle if now - since > self._patience or not worker.alive]
             self._idle = [item for item in self._idle if item[0] not in old]
         for worker in old:
             worker.close()
@@ -194,11 +196,13 @@ class Crew:
             else:
                 self._compose(active)
         except StateTrouble as trouble:
-            log.warning("A task's end could not be written: %s", trouble)
+            log.debug("A task's end could not be written: %s", trouble)
             self._lost = True
         except Exception as problem:
             log.exception("Work on a task failed.")
-            self._end_badly(job, results.failure(f"The sandbox failed: {type(problem).__name__}."))
+            self._lost = True  # unless the next line can tell it
+            with suppress(StateTrouble):
+                self._end_badly(job, results.failure(f"The sandbox failed: {type(problem).__name__}."))
         finally:
             if self._stopping:
                 with suppress(StateTrouble):
@@ -226,7 +230,7 @@ class Crew:
             except WorkerDied as death:
                 worker.close()
                 if not active.dropped.is_set():
-                    log.warning("A composer's process died: %s", death)
+                    log.debug("A composer's process died: %s", death)
                     died = results.failure("The composer's process ended unexpectedly, twice.")
                     self._desk.now(tasks.crash, job.id, self._me, died)
             except BaseException:

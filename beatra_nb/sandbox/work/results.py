@@ -38,7 +38,9 @@ class Made:
 
 
 def folder(files: Path, task_id: str) -> Path:
-    """Make the folder of one attempt; two attempts never write into one."""
+    """Make the folder of one attempt, and clear away what attempts before it left when they were killed."""
+    for left in files.glob(f"{task_id}.*"):
+        remove(left)
     path = files / f"{task_id}.{secrets.token_hex(4)}"
     path.mkdir(mode=0o700, parents=True)
     return path
