@@ -85,6 +85,27 @@ def quiet(task: BaseTask) -> Iterator[None]:
 
 
 @contextmanager
+def asking(task: BaseTask | None, message: str, hint: str) -> Iterator[None]:
+    """Let an interrupt say what a question that was not answered leaves open."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        key = None if task is None else task.idempotency_key
+        raise Interrupted(f"Interrupted {message}", task=task, hint=hint, idempotency_key=key) from None
+
+
+LOOKING = "before the service had answered: the task is as it was.", "task.refresh() asks again."
+CANCELLING = (
+    "before the service had answered: it may have cancelled the task.",
+    "task.cancel() may be called again, and task.refresh() tells how it is; what was paid is refunded once.",
+)
+COMING_BACK = (
+    "while unfinished jobs were being looked for: none is lost.",
+    "bn.pending() looks for them again, and nothing is paid twice.",
+)
+
+
+@contextmanager
 def uploading(drop: Callable[[], None], key: str) -> Iterator[None]:
     """Take an upload's display down when it fails, and let an interrupt speak."""
     try:
@@ -317,7 +338,8 @@ class TaskVerbs(BaseClient):
         if audio and task.status == "succeeded":
             from beatra_nb.core import jobs
 
-            self._run(lambda context: jobs.wait(context, task, jobs.Nobody(), None))
+            with quiet(task):
+                self._run(lambda context: jobs.wait(context, task, jobs.Nobody(), None))
         return task
 
     def tasks(
@@ -330,7 +352,7 @@ class TaskVerbs(BaseClient):
         created_after: datetime | str | None = None,
         created_before: datetime | str | None = None,
         order: str = "desc",
-        expand: str | Sequence[str] | None = None,
+        expand: str | Sequence[str] | None = "input,billing",
         cursor: str | None = None,
     ) -> TaskList:
         """List the account's tasks, newest first; further pages are fetched as they are needed.
@@ -347,8 +369,9 @@ class TaskVerbs(BaseClient):
             Only tasks made in this time.
         order : {"desc", "asc"}
             Newest or oldest first.
-        expand : str or list of str, optional
-            Parts beyond the summary: ``output``, ``usage``, ``billing``, ``callback``, ``input``, ``all``.
+        expand : str or list of str, default "input,billing"
+            Parts beyond the summary (``output``, ``usage``, ``billing``, ``callback``, ``input``, ``all``); None for
+            the summary alone. Titles and credits are in the default's.
         cursor : str, optional
             Where to begin: an earlier list's ``cursor``.
 
@@ -397,7 +420,8 @@ class TaskVerbs(BaseClient):
         from beatra_nb.core import jobs
         from beatra_nb.core.task_list import PendingList
 
-        found, lost = self._run(lambda context: jobs.pending(context, lambda: Task(self)))
+        with asking(None, *COMING_BACK):
+            found, lost = self._run(lambda context: jobs.pending(context, lambda: Task(self)))
         return PendingList(found, lost)  # type: ignore[arg-type]
 
     def _task_painter(self) -> TaskPainter:
@@ -418,7 +442,8 @@ class TaskVerbs(BaseClient):
         from beatra_nb.core import jobs
 
         checked_id(task.id)
-        self._run(lambda context: jobs.look(context, task))
+        with asking(task, *LOOKING):
+            self._run(lambda context: jobs.look(context, task))
 
     def _wait(self, task: Task, timeout: float | None) -> Task:
         from beatra_nb.core import jobs
@@ -435,12 +460,14 @@ class TaskVerbs(BaseClient):
         from beatra_nb.core import jobs
 
         checked_id(task.id)
-        self._run(lambda context: jobs.cancel(context, task, checked_reason(reason)))
+        with asking(task, *CANCELLING):
+            self._run(lambda context: jobs.cancel(context, task, checked_reason(reason)))
 
     def _fetch(self, task: BaseTask, clip: BaseClip) -> None:
         from beatra_nb.core import jobs
 
-        self._run(lambda context: jobs.fetch(context, clip, jobs.Nobody()))
+        with quiet(task):
+            self._run(lambda context: jobs.fetch(context, clip, jobs.Nobody()))
 
     def _page(self, listing: BaseTaskList[Any]) -> None:
         from beatra_nb.core import jobs
@@ -539,7 +566,8 @@ class AsyncTaskVerbs(BaseClient):
         if audio and task.status == "succeeded":
             from beatra_nb.core import jobs
 
-            await self._run(lambda context: jobs.wait(context, task, jobs.Nobody(), None))
+            with quiet(task):
+                await self._run(lambda context: jobs.wait(context, task, jobs.Nobody(), None))
         return task
 
     async def tasks(
@@ -552,7 +580,7 @@ class AsyncTaskVerbs(BaseClient):
         created_after: datetime | str | None = None,
         created_before: datetime | str | None = None,
         order: str = "desc",
-        expand: str | Sequence[str] | None = None,
+        expand: str | Sequence[str] | None = "input,billing",
         cursor: str | None = None,
     ) -> AsyncTaskList:
         """List the account's tasks, newest first: ``Client.tasks``, awaited; iterate with ``async for``."""
@@ -579,7 +607,8 @@ class AsyncTaskVerbs(BaseClient):
         from beatra_nb.core import jobs
         from beatra_nb.core.task_list import AsyncPendingList
 
-        found, lost = await self._run(lambda context: jobs.pending(context, lambda: AsyncTask(self)))
+        with asking(None, *COMING_BACK):
+            found, lost = await self._run(lambda context: jobs.pending(context, lambda: AsyncTask(self)))
         return AsyncPendingList(found, lost)  # type: ignore[arg-type]
 
     def _task_painter(self) -> TaskPainter:
@@ -600,7 +629,8 @@ class AsyncTaskVerbs(BaseClient):
         from beatra_nb.core import jobs
 
         checked_id(task.id)
-        await self._run(lambda context: jobs.look(context, task))
+        with asking(task, *LOOKING):
+            await self._run(lambda context: jobs.look(context, task))
 
     async def _wait(self, task: AsyncTask, timeout: float | None) -> AsyncTask:
         from beatra_nb.core import jobs
@@ -617,12 +647,14 @@ class AsyncTaskVerbs(BaseClient):
         from beatra_nb.core import jobs
 
         checked_id(task.id)
-        await self._run(lambda context: jobs.cancel(context, task, checked_reason(reason)))
+        with asking(task, *CANCELLING):
+            await self._run(lambda context: jobs.cancel(context, task, checked_reason(reason)))
 
     async def _fetch(self, task: BaseTask, clip: BaseClip) -> None:
         from beatra_nb.core import jobs
 
-        await self._run(lambda context: jobs.fetch(context, clip, jobs.Nobody()))
+        with quiet(task):
+            await self._run(lambda context: jobs.fetch(context, clip, jobs.Nobody()))
 
     async def _page(self, listing: BaseTaskList[Any]) -> None:
         from beatra_nb.core import jobs

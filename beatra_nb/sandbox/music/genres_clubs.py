@@ -422,7 +422,7 @@ CLUBS: tuple[Genre, ...] = (
         (
             Layer("pad", ("glass pad", "warm pad"), ("held",), -2, 0, voices=5, send=0.7),
             Layer("pad", ("choir", "strings"), ("held",), -9, 0.55, send=0.7, centre=57),
-            Layer("bass", ("sub bass",), ("held",), -7, 0.4, centre=36, send=0.1),
+            Layer("bass", ("sub bass",), ("held",), -12, 0.4, centre=36, send=0.1),
             Layer(
                 "arp",
                 ("celesta", "harp", "bells"),

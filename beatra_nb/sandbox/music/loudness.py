@@ -86,8 +86,8 @@ def integrated(sound: Samples) -> float:
     """Return the integrated loudness of ``(channels, samples)`` at 44.1 kHz in LUFS.
 
     >>> t = np.arange(RATE * 3) / RATE
-    >>> round(integrated(np.stack([np.sin(2 * np.pi * 997 * t)] * 2).astype(np.float32)), 1)
-    -0.0
+    >>> abs(integrated(np.stack([np.sin(2 * np.pi * 997 * t)] * 2).astype(np.float32))) < 0.1
+    True
     """
     return gated(energies(sound))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 # Progress as it is made: percent of the whole job, the stage's name, a line for people.
@@ -52,7 +52,6 @@ class Order:
     style_weight: float | None = None
     weirdness: float | None = None
     reference: str | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Order:
@@ -77,7 +76,6 @@ class Order:
             style_weight=_share(raw.get("style_weight")),
             weirdness=_share(raw.get("weirdness")),
             reference=reference if isinstance(reference, str) and reference else None,
-            raw=raw,
         )
 
 

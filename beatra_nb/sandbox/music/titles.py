@@ -36,7 +36,8 @@ _OPENERS = (
 def title(prompt: str, lyrics: str, wanted: Brief) -> str:
     """Return a title that fits; the same for every take of one order.
 
-    >>> title("a song about the sea at night", "", brief.read(""))
+    >>> from beatra_nb.sandbox.music.brief import read
+    >>> title("a song about the sea at night", "", read(""))
     'The Sea at Night'
     """
     pick = chance.stream(0, "title", prompt, lyrics)
