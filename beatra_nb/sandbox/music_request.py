@@ -44,7 +44,7 @@ class MusicRequest:
     @property
     def warnings(self) -> list[dict[str, Any]]:
         """What is said about it from the first answer on."""
-        message = f"This is the sandbox: {COMPOSER} composes instead of {self.model.id}."
+        message = f"Composed by the sandbox's synthesizer, in place of {self.model.id}."
         return [{"code": "sandbox_model", "message": message, "field": "model"}]
 
 
