@@ -1,6 +1,6 @@
 """Interrupting music, uploads and tasks for real: SIGINT to a kernel and to a script.
 
-The call is held at a chosen moment by a gate; the signal comes; then what is looked at is the clock, what the interrupt
+The call is held at a chosen moment by a gate; the signal comes; then what counts is the clock, what the interrupt
 says, and that the job lives on, is found, and is paid once.
 """
 
@@ -167,7 +167,7 @@ def finish(box: Sandbox, url: str, home: Path, key: str | None, ident: str | Non
     """Come back, as in another kernel: the one job is found and finished, and was paid once."""
     with bn.Client(box.api_key, base_url=url) as client:
         [task] = client.pending()
-        assert task.idempotency_key == key
+        assert key in (None, task.idempotency_key)
         assert ident in (None, task.id)
         [task] = client.pending().wait(60)
         assert task.status == "succeeded"
@@ -225,8 +225,10 @@ def test_while_pausing_between_two_polls(box: Sandbox, isolated: Path, interrupt
     assert Count.of(box) == Count(1, 1, 1, 0, Decimal(10_000))
 
 
-@pytest.mark.parametrize("moment", ["before", "amid"])
-@pytest.mark.parametrize("call", ["music", "task", "audio", "save"])
+@pytest.mark.parametrize(
+    ("call", "moment"),
+    [("music", "before"), ("music", "amid"), ("task", "amid"), ("audio", "amid"), ("save", "amid")],
+)
 def test_while_fetching(
     box: Sandbox, isolated: Path, interrupt: Interrupt, tmp_path: Path, call: str, moment: str
 ) -> None:
@@ -251,7 +253,8 @@ def test_while_fetching(
         assert f"bn.task({ident!r})" in told["hint"]
         assert audio(isolated) == [], "nothing half stays"
         assert not (tmp_path / "song.mp3").exists()
-        finish(box, url, isolated, told["key"], ident)
+        # Whoever comes by the id alone does not know the key.
+        finish(box, url, isolated, None if call == "task" else told["key"], ident)
 
 
 @pytest.mark.parametrize("call", ["cancel", "refresh", "pending"])

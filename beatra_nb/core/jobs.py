@@ -36,6 +36,7 @@ SLICE = 0.25  # seconds: how soon a press on Cancel is noticed
 OUT_OF_TOUCH = 300.0  # seconds without a word from the service until waiting gives up
 ODD_ANSWERS = 3  # unreadable answers in a row until waiting gives up
 REMEMBERED = 24 * 3600 - 600  # seconds: a little less than the service remembers a key
+SILENT = "The service did not answer for it just now, so it is where it was: ask bn.pending() again."
 RENEWED = frozenset({401, 403, 404, 410})  # an address that has expired says one of these
 
 
@@ -77,26 +78,29 @@ def begin(context: Context, request: MusicRequest, task: BaseTask, watch: Watch)
             hint="Pass idempotency_key= instead: a key of your own says that it is the same job.",
         )
     job = _begun_before(context, request)
+    again = False
     if job is not None:
         attached = "key" if request.chosen else "rerun"
         if job.task_id and (yield from _found(context, task, job, attached)):
             watch.update(task)
             return
         if job.status == "sending" and context.wall() - job.started.timestamp() < REMEMBERED:
-            request, task.attached = request.with_key(job.key), attached
+            request, task.attached, again = request.with_key(job.key), attached, True
         elif job.status == "sending" and request.chosen and context.jobs is not None:
             context.jobs.close(
                 context.place, job.key, "lost"
             )  # the service has forgotten the key: its day begins anew
     try:
-        yield from _create(context, request.path, request.json, request.key, task, request.fingerprint)
+        yield from _create(
+            context, request.path, request.json, request.key, task, request.fingerprint, again=again
+        )
     except APIError as error:
         if not request.stale(error) or request.uploaded is None or context.jobs is None:
             raise
         # The service refused and made nothing; with the file sent anew it is another body, so another key.
         context.jobs.forget_upload(context.place, request.uploaded.id)
-        again = UploadRequest.of_reference(request, fresh=True)
-        artifact = yield from upload(context, again, lambda sent: None)
+        anew = UploadRequest.of_reference(request, fresh=True)
+        artifact = yield from upload(context, anew, lambda sent: None)
         request = request.with_artifact(artifact).with_key(derived_key(request.key, artifact.id))
         yield from _create(context, request.path, request.json, request.key, task, request.fingerprint)
     watch.update(task)
@@ -121,7 +125,9 @@ def _found(context: Context, task: BaseTask, job: Job, attached: str) -> Flow[bo
     task.id, task.idempotency_key = job.task_id or "", job.key
     try:
         yield from look(context, task, counted=job.status == "delivered")
-    except NotFound:
+    except NotFound as error:
+        if error.code is None:
+            raise  # somebody in between said so: a new job now could be a second one
         found = False
     else:
         # Whoever runs a cell again wants music, not the same failure; a chosen key means that one job, whatever came.
@@ -134,8 +140,17 @@ def _found(context: Context, task: BaseTask, job: Job, attached: str) -> Flow[bo
 
 
 def _create(
-    context: Context, path: str, body: bytes, key: str, task: BaseTask, fingerprint: str, verb: str = "music"
+    context: Context,
+    path: str,
+    body: bytes,
+    key: str,
+    task: BaseTask,
+    fingerprint: str,
+    verb: str = "music",
+    *,
+    again: bool = False,
 ) -> Flow[None]:
+    """Send a job, the first time or again; what became of an earlier sending nobody knows."""
     call = Call(verb, "POST", path, body, key)
     task.idempotency_key = key
     with Ledger(context, call, task.model) as ledger:
@@ -154,7 +169,7 @@ def _create(
         try:
             sent = yield from send(context, call)
         except BeatraError as error:
-            if context.jobs is not None and _surely_refused(error):
+            if context.jobs is not None and (_refused(error) if again else not error.doubtful):
                 context.jobs.close(context.place, key, "refused")
             raise
         ledger.sent(sent)
@@ -165,9 +180,9 @@ def _create(
             task.expected = context.jobs.expected(context.place, task.model)
 
 
-def _surely_refused(error: BeatraError) -> bool:
-    """Whether no task was made: each attempt never arrived, or the service itself said no to it."""
-    return not error.doubtful
+def _refused(error: BeatraError) -> bool:
+    """Whether the service itself said no for good: then an earlier sending has made no job either."""
+    return isinstance(error, APIError) and error.code is not None and not (error.retryable or error.doubtful)
 
 
 def _take(task: BaseTask, sent: Sent) -> None:
@@ -409,7 +424,8 @@ def _close_if_over(context: Context, task: BaseTask) -> None:
     if context.jobs is None or task.status not in TERMINAL:
         return
     here = task.embed is False or all(clip.data is not None for clip in task.takes)
-    if task.status != "succeeded" or (here and task.takes):
+    told = task.takes or "output" in task.raw  # a summary does not say what was made
+    if task.status != "succeeded" or (here and told):
         context.jobs.deliver(context.place, task.id, task.elapsed)
 
 
@@ -427,15 +443,22 @@ def pending(context: Context, make: Callable[[], BaseTask]) -> Flow[tuple[list[B
         )
     found: list[BaseTask] = []
     lost: list[LostJob] = []
+    unheard: BeatraError | None = None
     for job in context.jobs.unfinished(context.place):
         task = make()
         task.model, task.title, task.idempotency_key = job.model, job.title, job.key
-        reason = yield from _find_again(context, job, task)
+        try:
+            reason = yield from _find_again(context, job, task)
+        except BeatraError as error:
+            unheard = unheard or error
+            reason = f"{SILENT} {error.message}"
         if reason is None:
             task.attached = "pending"
             found.append(task)
         else:
             lost.append(LostJob(job.key, job.started, job.verb, reason, job.title))
+    if unheard is not None and not found:
+        raise unheard  # nobody answers at all; every job stays as it is
     return found, lost
 
 
@@ -446,7 +469,9 @@ def _find_again(context: Context, job: Job, task: BaseTask) -> Flow[str | None]:
         task.id = job.task_id
         try:
             yield from look(context, task, counted=False)
-        except NotFound:
+        except NotFound as error:
+            if error.code is None:
+                raise  # somebody in between said so, not the service
             context.jobs.close(context.place, job.key, "lost")
             return "The service does not know this task any more."
         return None
@@ -457,9 +482,9 @@ def _find_again(context: Context, job: Job, task: BaseTask) -> Flow[str | None]:
             "could be paid twice. bn.tasks() shows what the service has."
         )
     try:
-        yield from _create(context, job.path, job.body, job.key, task, job.fingerprint, job.verb)
+        yield from _create(context, job.path, job.body, job.key, task, job.fingerprint, job.verb, again=True)
     except APIError as error:
-        if not _surely_refused(error):
+        if not _refused(error):
             raise
         return f"The service refused it: {error.message}"
     return None

@@ -123,6 +123,11 @@ class Metered:
             self._hashing.result()
 
     @property
+    def count(self) -> int:
+        """How many bytes were read."""
+        return self._read
+
+    @property
     def sha256(self) -> str:
         """The hash of what was read."""
         self._finish()
@@ -162,7 +167,8 @@ def upload(context: Context, request: UploadRequest, progress: Callable[[int], N
         media_type=wire.media_type or source.media_type,
         purpose=wire.purpose or request.purpose,
         size=source.size,
-        sha256=readers[-1].sha256,
+        # A service may answer before it has read everything.
+        sha256=readers[-1].sha256 if readers[-1].count == source.size else source.sha256(),
         name=source.name,
         duration=source.duration,
         request_id=sent.answer.request_id,

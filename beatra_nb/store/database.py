@@ -22,6 +22,8 @@ def connect(path: Path) -> sqlite3.Connection:
                 # SQLite answers "locked" at once, without waiting, when two kernels switch a new file to WAL.
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
+                # What was wiped is gone from the file too: some builds of SQLite leave it in free pages.
+                connection.execute("PRAGMA secure_delete = ON")
                 migrate(connection)
                 return connection
             except sqlite3.OperationalError as problem:

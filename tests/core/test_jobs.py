@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import beatra_nb as bn
 from beatra_nb.core import jobs, policy
 from beatra_nb.core.base_client import BaseClient
-from beatra_nb.core.flow import Pause
+from beatra_nb.core.flow import Answer, Pause
 from beatra_nb.core.music import MusicRequest
 from beatra_nb.core.task import Task
 from beatra_nb.store.journal import Journal, JournalWarning
@@ -966,3 +966,51 @@ async def test_refresh_cancel_and_an_odd_reason(wire: Wire, kind: type[BaseClien
             await steps(aclient, call)
     assert wire.asked[-1].json == {"reason": "no more"}
     assert len(wire.asked) == 3
+
+
+def test_one_silent_job_hides_no_other() -> None:
+    world = World().say(said(202, QUEUED), RESET)
+    begun(world)
+    with pytest.raises(bn.ConnectionFailed):
+        begun(world, "another")
+    world.say(said(body=state("running")), RESET)
+    (task,), (lost,) = pending(world)
+    assert task.id == "task_1"
+    assert "ask bn.pending() again" in lost.reason
+    world.say(said(body=state("running")), said(202, state("queued", "task_2")))
+    tasks, none = pending(world)
+    assert [task.id for task in tasks] == ["task_1", "task_2"]
+    assert none == []
+
+
+@pytest.mark.parametrize(
+    "answer", [REFUSED, RESET, no(429, "rate_limited", retryable=True), page(404), page(400)]
+)
+def test_a_job_that_may_have_been_taken_is_closed_by_nothing_but_the_service_s_own_no(answer: Answer) -> None:
+    world = World().say(RESET)
+    with pytest.raises(bn.ConnectionFailed):
+        begun(world)
+    world.say(answer)
+    with pytest.raises(bn.BeatraError):
+        pending(world)
+    world.say(said(202, QUEUED))
+    (task,), _ = pending(world)
+    assert task.id == "task_1"
+
+
+def test_a_stranger_s_404_makes_no_second_job() -> None:
+    world = World().say(said(202, QUEUED))
+    begun(world, rerun="reuse")
+    world.say(page(404))
+    with pytest.raises(bn.NotFound):
+        begun(world, rerun="reuse")
+    with pytest.raises(bn.NotFound):
+        pending(world)
+    assert [call for call in world.asked if call[0] == "POST"] == [("POST", "/music/text-to-music")]
+
+
+def test_a_task_that_made_nothing_is_over_all_the_same() -> None:
+    world = World().say(said(202, QUEUED), said(body=state("succeeded", output={"clips": []})))
+    begun(world)
+    assert pending(world)[0][0].done
+    assert pending(world) == ([], [])
