@@ -268,6 +268,5 @@ async def test_uploads(way: Way, box: Sandbox, tmp_path: Path) -> None:
     for reference in (first, first.id, tmp_path / "riff.mp3"):
         task = await way("music", "in this manner", reference=reference, **SHORT)
         assert (task.status, task.capability) == ("succeeded", "music.reference-audio-to-music")
-    assert sum(each.path == "/v1/uploads" for each in box.seen) == 3, (
-        "as a plain reference it is sent once more"
-    )
+    uploads = [each for each in box.seen if each.path == "/v1/uploads"]
+    assert len(uploads) == 2, "as a reference it is found among what was uploaded"

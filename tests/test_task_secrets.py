@@ -1,7 +1,7 @@
 """Music, uploads and tasks with a planted key and planted words: neither is anywhere it need not be.
 
-The key is searched for everywhere. What was asked for (prompt, lyrics, title) may be in what its asker holds, and must
-be gone from the journal's files, down to their free pages, as soon as the service has the job.
+The key is searched for everywhere. What was asked for (prompt, lyrics, title) may be in what its asker holds, and
+must be gone from the journal's files, down to their free pages, as soon as the service has the job.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ WORDS = {
     "metadata": {"project": "Kestrel-campaign"},
 }
 PIECES = [b"Zebrafinch", b"Xylophone-rain", b"Wuthering", b"Nightjar", b"Kestrel"]
+# Loggers of the client library, which write down addresses and headers; a file's name holds its title.
+FOREIGN = ("INFO:httpx:", "DEBUG:httpcore.")
 FAULTS = [
     "401",
     "402",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from beatra_nb.core.sources import Source
 
 UPLOADS = "/uploads"
-PIECE = 262_144  # bytes
+PIECE = 524_288  # bytes
 SLOWEST = 16_384  # bytes a second that an upload is waited for
 
 
