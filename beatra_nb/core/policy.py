@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BACKOFF_BASE = 0.5  # seconds: the ceiling of the first pause
 BACKOFF_CAP = 8.0
 LONGEST_RETRY_AFTER = 60.0  # a service that asks for more is better asked again by the user, later
+WAIT = 1800.0  # seconds that a verb waits for a task, unless told otherwise
 POLL_FIRST = 0.4  # seconds until a new task is looked at
 POLL_GROWTH = 0.08  # a task that has taken so long is looked at again after this part of it
 POLL_CAP = 6.0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from beatra_nb.core import seams
 from beatra_nb.core.errors import HINTS, TaskFailed
 from beatra_nb.core.media import AsyncClip, BaseClip, Clip, Embed
+from beatra_nb.core.policy import WAIT
 from beatra_nb.core.seams import Showable
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from beatra_nb.core.client import Client
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled"})
-WAIT = 1800.0  # seconds that a verb waits for a task, unless told otherwise
 
 
 @dataclass(frozen=True, slots=True)

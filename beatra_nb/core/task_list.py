@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from beatra_nb.core import seams
 from beatra_nb.core.errors import ConfigurationError, InvalidInput, TaskFailed
 from beatra_nb.core.lenient import whole
+from beatra_nb.core.policy import WAIT
 from beatra_nb.core.seams import Showable
-from beatra_nb.core.task import WAIT, AsyncTask, BaseTask, Task
+from beatra_nb.core.task import AsyncTask, BaseTask, Task
 
 if TYPE_CHECKING:
     from datetime import datetime

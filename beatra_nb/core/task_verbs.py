@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from beatra_nb.core import seams
 from beatra_nb.core.base_client import BaseClient, interrupted_task, watching
 from beatra_nb.core.errors import Interrupted, InvalidInput
-from beatra_nb.core.task import WAIT, AsyncTask, Task
+from beatra_nb.core.policy import WAIT
 
 if TYPE_CHECKING:
     import os
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from beatra_nb.core.flow import Context, Flow
     from beatra_nb.core.media import Artifact, BaseClip, Embed
     from beatra_nb.core.music import Reference, Rerun
-    from beatra_nb.core.task import BaseTask
+    from beatra_nb.core.task import AsyncTask, BaseTask, Task
     from beatra_nb.core.task_list import (
         AsyncPendingList,
         AsyncTaskList,
@@ -209,7 +209,7 @@ class TaskVerbs(BaseClient):
         --------
         >>> bn.music("dream pop, warm analog drums", lyrics="[Verse]\nCity lights are waking")  # doctest: +SKIP
         """
-        task = Task(self, embed=checked_embed(embed))
+        task = self._new_task(embed)
         request = self._music(
             task,
             prompt,
@@ -332,7 +332,7 @@ class TaskVerbs(BaseClient):
         -----
         ``GET /tasks/{id}``, status *Preview*.
         """
-        task = Task(self, embed=checked_embed(embed))
+        task = self._new_task(embed)
         task.id = checked_id(id)
         self._refresh(task)
         if audio and task.status == "succeeded":
@@ -421,8 +421,13 @@ class TaskVerbs(BaseClient):
         from beatra_nb.core.task_list import PendingList
 
         with asking(None, *COMING_BACK):
-            found, lost = self._run(lambda context: jobs.pending(context, lambda: Task(self)))
+            found, lost = self._run(lambda context: jobs.pending(context, self._new_task))
         return PendingList(found, lost)  # type: ignore[arg-type]
+
+    def _new_task(self, embed: Embed = "auto") -> Task:
+        from beatra_nb.core.task import Task  # loaded with the first task, not with the client
+
+        return Task(self, embed=checked_embed(embed))
 
     def _task_painter(self) -> TaskPainter:
         self._tell_sandbox()
@@ -472,7 +477,7 @@ class TaskVerbs(BaseClient):
     def _page(self, listing: BaseTaskList[Any]) -> None:
         from beatra_nb.core import jobs
 
-        self._run(lambda context: jobs.page(context, listing, lambda: Task(self)))
+        self._run(lambda context: jobs.page(context, listing, self._new_task))
 
 
 class AsyncTaskVerbs(BaseClient):
@@ -500,7 +505,7 @@ class AsyncTaskVerbs(BaseClient):
         rerun: Rerun = "new",
     ) -> AsyncTask:
         """Make music from words, and return the task with its clips: ``Client.music``, awaited."""
-        task = AsyncTask(self, embed=checked_embed(embed))
+        task = self._new_task(embed)
         request = self._music(
             task,
             prompt,
@@ -560,7 +565,7 @@ class AsyncTaskVerbs(BaseClient):
 
     async def task(self, /, id: str, *, audio: bool = True, embed: Embed = "auto") -> AsyncTask:
         """Find a task by its id: ``Client.task``, awaited."""
-        task = AsyncTask(self, embed=checked_embed(embed))
+        task = self._new_task(embed)
         task.id = checked_id(id)
         await self._refresh(task)
         if audio and task.status == "succeeded":
@@ -608,8 +613,13 @@ class AsyncTaskVerbs(BaseClient):
         from beatra_nb.core.task_list import AsyncPendingList
 
         with asking(None, *COMING_BACK):
-            found, lost = await self._run(lambda context: jobs.pending(context, lambda: AsyncTask(self)))
+            found, lost = await self._run(lambda context: jobs.pending(context, self._new_task))
         return AsyncPendingList(found, lost)  # type: ignore[arg-type]
+
+    def _new_task(self, embed: Embed = "auto") -> AsyncTask:
+        from beatra_nb.core.task import AsyncTask  # loaded with the first task, not with the client
+
+        return AsyncTask(self, embed=checked_embed(embed))
 
     def _task_painter(self) -> TaskPainter:
         self._tell_sandbox()
@@ -659,4 +669,4 @@ class AsyncTaskVerbs(BaseClient):
     async def _page(self, listing: BaseTaskList[Any]) -> None:
         from beatra_nb.core import jobs
 
-        await self._run(lambda context: jobs.page(context, listing, lambda: AsyncTask(self)))
+        await self._run(lambda context: jobs.page(context, listing, self._new_task))

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from beatra_nb.core.settings import is_loopback
 from beatra_nb.sandbox.checks import Checker, well_formed
 from beatra_nb.sandbox.contract import Refusal, pointer
-from beatra_nb.sandbox.music_models import COMPOSER, FAMILIES, MUSIC_MODELS, MusicModel, find
+from beatra_nb.sandbox.music_models import FAMILIES, MUSIC_MODELS, MusicModel, find
 
 MAX_PROMPT = 10_000
 MAX_LYRICS = 20_000
