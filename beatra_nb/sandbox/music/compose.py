@@ -12,6 +12,7 @@ from beatra_nb.sandbox.music import (
     chance,
     effects,
     encode,
+    form,
     harmony,
     listen,
     lyrics,
@@ -52,7 +53,7 @@ def compose(order: Order, report: Report) -> dict[str, Any]:
         order.prompt, seed_pick=chance.stream(0, "genre", order.prompt).random(), seconds=order.seconds
     )
     passages = lyrics.passages(order.lyrics)
-    designs = _takes(order, wanted, heard)
+    designs = _takes(order, wanted, passages, heard)
     title = order.title.strip() or titles.title(order.prompt, order.lyrics, wanted)
     clips = []
     span = (100.0 - base) / len(designs)
@@ -77,7 +78,7 @@ def compose(order: Order, report: Report) -> dict[str, Any]:
     }
 
 
-def _takes(order: Order, wanted: Brief, heard: Heard | None) -> list[Design]:
+def _takes(order: Order, wanted: Brief, passages: Sequence[Passage], heard: Heard | None) -> list[Design]:
     """Return a design for each clip; the second differs in tempo, key and arrangement where it is free to.
 
     The second take's seed is its own: ordered with that seed, it is the first take.
@@ -90,14 +91,19 @@ def _takes(order: Order, wanted: Brief, heard: Heard | None) -> list[Design]:
     first = arrange.design(wanted, order.seed, weird=weird, loose=loose, heard=found)
     if order.clips < 2:
         return [first]
-    best, most = first, -1.0
+
+    def sounding(design: Design) -> float:
+        """Return the tempo that it will have once it fits its length."""
+        return form.plan(wanted, passages, design.tempo, design.seed).tempo
+
+    best, most, pace = first, -1.0, sounding(first)
     for attempt in range(_TRIES):
         seed = chance.number(order.seed, "take", attempt) % 2**31
         other = arrange.design(wanted, seed, weird=weird, loose=loose, heard=found)
         instruments = sum(a[1] != b[1] for a, b in zip(first.players, other.players, strict=False))
         score = (
             4.0 * (other.arrangement != first.arrangement)
-            + min(3.0, 60 * abs(other.tempo / first.tempo - 1))
+            + min(4.0, 60 * abs(sounding(other) / pace - 1))
             + 3.0 * (other.tonic != first.tonic)
             + min(3, instruments)
             + (other.verse != first.verse) + (other.chorus != first.chorus)
