@@ -274,10 +274,14 @@ async def test_a_service_that_still_fails_loses_nothing(box: Sandbox, kind: str)
             with pytest.raises(bn.ConnectionFailed):
                 await done(client.music, "slow blues", wait=False, **SHORT)
         assert Count.of(box).since(before).tasks == 2
-        for fault in ("html:503", "reset:before", "slow:0.6"):
-            box.inject(f"{fault};on=music")
-            with pytest.raises(bn.BeatraError):
+        for fault in ("html:503", "reset:before"):
+            box.inject(f"{fault};on=music", 2)
+            with pytest.raises(bn.BeatraError):  # nobody answers at all
                 await done(client.pending)
+        box.inject("html:503;on=music")
+        pending = await done(client.pending)
+        assert (len(pending), len(pending.lost)) == (1, 1), "one that is silent does not hide the other"
+        assert pending.lost[0].idempotency_key != pending[0].idempotency_key
         pending = await done(client.pending)
         assert (len(pending), len(pending.lost)) == (2, 0)
         for task in pending:

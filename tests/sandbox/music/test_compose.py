@@ -43,7 +43,7 @@ def test_two_takes_of_one_order(tmp_path: Path, form: str) -> None:
 def test_takes_differ_in_tempo_key_and_arrangement(genre) -> None:
     for seed in range(6):
         wanted = brief.read(genre.name, seconds=30)
-        first, second = _takes(Order("", "/tmp", seed=seed, clips=2), wanted, None)
+        first, second = _takes(Order("", "/tmp", seed=seed, clips=2), wanted, [], None)
         assert abs(first.tempo / second.tempo - 1) > 0.01
         assert first.tonic != second.tonic
         assert first.arrangement != second.arrangement
