@@ -119,10 +119,15 @@ class BaseClient(seams.Showable, abc.ABC):
                 journal=(journal := seams.journal() if settings.journal else None),
                 jobs=journal.jobs if journal else None,
                 files=seams.audio_files(keep=True) if journal else None,
-                place="sandbox" if settings.base_url is None else base_url,
+                # Jobs belong to an account: another key at the same address must neither pay for nor close them.
+                place=self._place(base_url, key) if journal else base_url,
                 scrub=scrubber(key),
             )
         return self._made
+
+    def _place(self, base_url: str, key: Secret) -> str:
+        """Return where jobs live, as the journal knows it."""
+        return "sandbox" if self._settings.base_url is None else f"{base_url} {seams.account(key)}"
 
     @contextlib.contextmanager
     def _remember(self, request: ChatRequest) -> Iterator[None]:
@@ -151,7 +156,7 @@ class BaseClient(seams.Showable, abc.ABC):
         body = request.body
         task.model, task.price = request.model, price_of(request.model)
         task.prompt, task.lyrics, task.title = (body.get(name, "") for name in ("prompt", "lyrics", "title"))
-        task.idempotency_key = request.key
+        task.idempotency_key, task.chosen_key = request.key, request.chosen
         return request
 
     def _keep(self, reply: Reply | None) -> None:
@@ -181,7 +186,7 @@ def watching(painter: TaskPainter, task: BaseTask) -> Iterator[None]:
         raise
     if task.error is not None and task.status == "failed":
         painter.drop()  # the error's own card says it all
-        raise task.error
+        raise task.error.with_traceback(None)  # the same object each time: its frames would pile up
     painter.finish(task)
 
 
@@ -197,7 +202,7 @@ def interrupted_task(task: BaseTask) -> Interrupted:
     if not task.id:
         return Interrupted(
             "Interrupted before the service had answered: it may have begun the job.",
-            hint="bn.pending() finds out, and comes back to it without paying twice.",
+            hint="bn.pending() goes on with it under its key, so that it is one job and paid once.",
             idempotency_key=task.idempotency_key,
         )
     if task.done:

@@ -9,9 +9,16 @@ from urllib.parse import urljoin, urlsplit
 
 from beatra_nb.core import policy, seams
 from beatra_nb.core.envelope import error_from
-from beatra_nb.core.errors import APIError, BeatraError, ConnectionFailed, Timeout, UnexpectedResponse
+from beatra_nb.core.errors import (
+    APIError,
+    BeatraError,
+    ConnectionFailed,
+    InvalidInput,
+    Timeout,
+    UnexpectedResponse,
+)
 from beatra_nb.core.flow import READ, Answer, Call, Context, Failure, Flow, Open, Pause, Sent, failure_error
-from beatra_nb.core.foreign import refused
+from beatra_nb.core.foreign import host_of, refused
 from beatra_nb.core.ledger import Ledger
 from beatra_nb.core.media_types import CONTAINERS, is_audio, sniff
 from beatra_nb.core.settings import is_loopback
@@ -29,6 +36,11 @@ EXPIRED = frozenset({401, 403, 404, 410})
 NOTED = 262_144  # bytes between two words about how far it is
 
 
+def kept_as(clip: BaseClip) -> str:
+    """Return the name that a clip's audio is kept under."""
+    return f"{clip.artifact_id or clip.task_id}#{clip.index}"
+
+
 def download(context: Context, clip: BaseClip, note: Callable[[str], None]) -> Flow[bytes]:
     """Fetch the bytes of a clip.
 
@@ -39,7 +51,7 @@ def download(context: Context, clip: BaseClip, note: Callable[[str], None]) -> F
     """
     call = Call("download", "GET", "")
     deadline = context.now() + context.timeouts.total
-    part = (context.files or seams.audio_files(keep=False)).part(context.place, clip.artifact_id or clip.url)
+    part = (context.files or seams.audio_files(keep=False)).part(context.place, kept_as(clip))
     try:
         with Ledger(context, call) as ledger:
             ledger.task = clip.task
@@ -101,6 +113,13 @@ def _attempt(
         )
     if not part.size:
         raise _odd(answer, "the clip's address holds an empty file")
+    if expected is None and "transfer-encoding" not in answer.headers and not is_whole(part.data):
+        # The end of the connection was the end of the file, and only the file itself can say if it was the right one.
+        raise ConnectionFailed(
+            "The audio was cut short: the file breaks off.",
+            retryable=True,
+            hint="clip.audio() fetches it again.",
+        )
     found = sniff(part.head)
     if found is None or not (is_audio(found) or found in CONTAINERS):
         kind = answer.headers.get("content-type", "no content type").partition(";")[0]
@@ -110,11 +129,12 @@ def _attempt(
 
 def _opened(context: Context, url: str, deadline: float) -> Flow[Answer]:
     """Follow an address to a successful answer; each hop is checked like the first."""
-    here = is_loopback(urlsplit(context.base_url).hostname or "")  # a sandbox's files lie on this machine
+    home = urlsplit(context.base_url).hostname or ""
+    here = is_loopback(home)  # a sandbox's files lie on this machine
     for _ in range(HOPS + 1):
-        if (failure := refused(url, local=here)) is not None:
+        private = here and is_loopback(host_of(url))
+        if (failure := refused(url, local=private)) is not None:
             raise failure_error(failure)
-        private = here and is_loopback(urlsplit(url).hostname or "")
         left = max(deadline - context.now(), 0.001)
         outcome = yield Open(url, context.timeouts, left, private)
         if isinstance(outcome, Failure):
@@ -127,15 +147,28 @@ def _opened(context: Context, url: str, deadline: float) -> Flow[Answer]:
             continue
         if 200 <= outcome.status < 300:
             return outcome
-        raise _refusal(context, outcome)
+        raise _refusal(context, outcome, ours=host_of(url) == home)
     raise ConnectionFailed(
         "The address of the audio leads round in circles.", hint="task.refresh() gets a new one."
     )
 
 
-def _refusal(context: Context, answer: Answer) -> APIError:
+def is_whole(data: bytes) -> bool:
+    """Whether a file of sound is all there, as far as it says itself."""
+    from beatra_nb.core.audio import examine
+
+    try:
+        examine(data)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _refusal(context: Context, answer: Answer, *, ours: bool) -> APIError:
     answer = replace(answer, body=context.scrub(answer.body))
-    error = error_from(answer.status, answer.headers, answer.body)
+    # A stranger does not speak for the service: of its refusal the status alone counts.
+    body = answer.body if ours else b""
+    error = error_from(answer.status, answer.headers, body)
     error.retry_after = policy.retry_after(answer.headers.get("retry-after"), context.wall())
     if answer.status in EXPIRED:
         error.message = f"The address of the audio has expired or was withdrawn ({answer.status})."

@@ -60,6 +60,8 @@ class BeatraError(Showable, Exception):
         The key of the logical call: called again with it, nothing is done or charged twice.
     arrived : bool
         Whether the request may have reached the service, in any of its attempts.
+    resumable : bool
+        Whether ``bn.pending()`` is the way back to what may have been begun.
     doubtful : bool
         Whether the service may have done the work all the same, in any of its attempts.
     retry_after : float or None
@@ -68,6 +70,7 @@ class BeatraError(Showable, Exception):
 
     arrived = True
     doubtful = True
+    resumable = False
     retry_after: float | None = None
 
     def __init__(

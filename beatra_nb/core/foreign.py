@@ -51,6 +51,14 @@ def no_cookies(http: httpx.Client | httpx.AsyncClient) -> None:
     http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 
+def host_of(url: str) -> str:
+    """Return the host of an address; empty where it has none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def refused(url: str, *, local: bool) -> Failure | None:
     """Return why an address is not asked, judged by its letters; ``local`` when loopback may be.
 
@@ -118,6 +126,12 @@ def _private_literal(host: str) -> bool:
     try:
         return _is_private(host)
     except ValueError:
+        pass
+    try:
+        return _is_private(
+            socket.inet_ntoa(socket.inet_aton(host))
+        )  # 127.1, 2130706433: old ways of writing it
+    except (OSError, ValueError):
         return False
 
 

@@ -6,15 +6,23 @@ happens, only that key is sent. A job is not lost: it stays open in the journal 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode
 
 from beatra_nb.core import policy
-from beatra_nb.core.download import download
+from beatra_nb.core.download import EXPIRED, download, kept_as
 from beatra_nb.core.envelope import unexpected
-from beatra_nb.core.errors import APIError, BeatraError, InvalidInput, NotFound, TaskTimeout
+from beatra_nb.core.errors import (
+    APIError,
+    BeatraError,
+    ConnectionFailed,
+    InvalidInput,
+    NotFound,
+    TaskTimeout,
+    Timeout,
+)
 from beatra_nb.core.flow import Call, Context, Flow, Pause, Sent, send
 from beatra_nb.core.ledger import Ledger
 from beatra_nb.core.policy import derived_key, new_key
@@ -30,14 +38,24 @@ if TYPE_CHECKING:
     from beatra_nb.core.music import MusicRequest
     from beatra_nb.core.task import BaseTask
     from beatra_nb.core.task_list import BaseTaskList, LostJob
-    from beatra_nb.store.jobs import Job
+    from beatra_nb.store.jobs import Job, Jobs
 
 SLICE = 0.25  # seconds: how soon a press on Cancel is noticed
 OUT_OF_TOUCH = 300.0  # seconds without a word from the service until waiting gives up
 ODD_ANSWERS = 3  # unreadable answers in a row until waiting gives up
 REMEMBERED = 24 * 3600 - 600  # seconds: a little less than the service remembers a key
-SILENT = "The service did not answer for it just now, so it is where it was: ask bn.pending() again."
-RENEWED = frozenset({401, 403, 404, 410})  # an address that has expired says one of these
+TAKEN = ("sending", "open", "delivered")  # how a job stands that the service has, or may have
+FORGOTTEN = (
+    "This job was begun more than a day ago, and nobody knows whether the service took it: it has forgotten the "
+    "key, so that sent again it could be paid twice. bn.tasks() shows what the service has."
+)
+NO_JOURNAL = "rerun='reuse' needs the journal, and this client was made with journal=False."
+OWN_KEY = "Pass idempotency_key= instead: a key of your own says that it is the same job."
+MAYBE_BEGUN = (
+    "The job may have been begun all the same: bn.pending() comes back to it under its key, and it is paid once. "
+    "Begun by running the cell again, it would be another job."
+)
+SILENT = "Nobody could say how it is just now, so it stays as it was: ask bn.pending() again."
 
 
 class Watch(Protocol):
@@ -72,59 +90,93 @@ class Nobody:
 
 def begin(context: Context, request: MusicRequest, task: BaseTask, watch: Watch) -> Flow[None]:
     """Start a job, or attach to the one that this request has already started."""
-    if request.rerun == "reuse" and context.jobs is None:
-        raise InvalidInput(
-            "rerun='reuse' needs the journal, and this client was made with journal=False.",
-            hint="Pass idempotency_key= instead: a key of your own says that it is the same job.",
-        )
-    job = _begun_before(context, request)
-    again = False
-    if job is not None:
-        attached = "key" if request.chosen else "rerun"
-        if job.task_id and (yield from _found(context, task, job, attached)):
-            watch.update(task)
-            return
-        if job.status == "sending" and context.wall() - job.started.timestamp() < REMEMBERED:
-            request, task.attached, again = request.with_key(job.key), attached, True
-        elif job.status == "sending" and request.chosen and context.jobs is not None:
-            context.jobs.close(
-                context.place, job.key, "lost"
-            )  # the service has forgotten the key: its day begins anew
+    attached = "key" if request.chosen else "rerun"
+    again = ""
+    while (job := _begun_before(context, request, task)) is not None:
+        if job.task_id:
+            if (yield from _found(context, task, job, attached)):
+                watch.update(task)
+                return
+            if request.chosen or context.jobs is None:
+                break
+            context.jobs.close(context.place, job.key, "over")  # there is nothing in it to come back to
+            continue
+        if context.wall() - job.started.timestamp() > REMEMBERED:
+            raise InvalidInput(FORGOTTEN, hint="Take another key, or rerun='new', to begin another job.")
+        request, again = request.with_key(job.key), attached
+        break
     try:
-        yield from _create(
-            context, request.path, request.json, request.key, task, request.fingerprint, again=again
-        )
+        yield from _create(context, request.path, request.json, task, request, again=again)
     except APIError as error:
-        if not request.stale(error) or request.uploaded is None or context.jobs is None:
+        artifact = request.artifact_id
+        if artifact is None or not request.blames_reference(error):
+            raise
+        if context.jobs is not None:
+            context.jobs.forget_upload(context.place, artifact)
+        if request.uploaded is None or not request.uploaded.reused:
+            error.hint = (
+                "Is it an artifact's id of this account? bn.upload(…, fresh=True) uploads a file anew."
+            )
             raise
         # The service refused and made nothing; with the file sent anew it is another body, so another key.
-        context.jobs.forget_upload(context.place, request.uploaded.id)
-        anew = UploadRequest.of_reference(request, fresh=True)
-        artifact = yield from upload(context, anew, lambda sent: None)
-        request = request.with_artifact(artifact).with_key(derived_key(request.key, artifact.id))
-        yield from _create(context, request.path, request.json, request.key, task, request.fingerprint)
+        anew = yield from upload(context, UploadRequest.of_reference(request, fresh=True), lambda sent: None)
+        request = request.with_artifact(anew).with_key(derived_key(request.key, anew.id))
+        yield from _create(context, request.path, request.json, task, request)
     watch.update(task)
 
 
-def _begun_before(context: Context, request: MusicRequest) -> Job | None:
+def _begun_before(context: Context, request: MusicRequest, task: BaseTask) -> Job | None:
+    """Return the job that this request means, where there is one; with ``rerun="reuse"``, else claim it."""
     if context.jobs is None:
+        if request.rerun == "reuse" and not request.chosen:
+            raise InvalidInput(NO_JOURNAL, hint=OWN_KEY)
         return None
-    if not request.chosen:
-        return context.jobs.latest(context.place, request.fingerprint) if request.rerun == "reuse" else None
-    job = context.jobs.find(context.place, request.key)
-    if job is not None and job.fingerprint != request.fingerprint:
+    if request.chosen:
+        return _of_key(context.jobs, context.place, request)
+    if request.rerun != "reuse":
+        return None
+    mine = context.jobs.claim(
+        context.place, request.key, started=context.wall(), body=request.json, **_said(task, request)
+    )
+    if mine is None:
         raise InvalidInput(
-            "This idempotency_key was used for another request, and one key is one job.",
-            hint="Take a new key for what is asked now, or ask the very same again.",
+            "rerun='reuse' needs the journal, and it cannot be written just now.", hint=OWN_KEY
         )
-    return job
+    return None if mine else context.jobs.latest(context.place, request.fingerprint)
+
+
+def _of_key(jobs: Jobs, place: str, request: MusicRequest) -> Job | None:
+    """Return the job of a key that the user chose, also where its reference had to be uploaded anew."""
+    keys = [request.key]
+    if request.uploaded is not None:
+        keys.insert(0, derived_key(request.key, request.uploaded.id))
+    for key in keys:
+        job = jobs.find(place, key)
+        if job is not None and job.status in TAKEN:
+            if job.fingerprint == request.fingerprint:
+                return job
+            raise InvalidInput(
+                "This idempotency_key was used for another request, and one key is one job.",
+                hint="Take a new key for what is asked now, or ask the very same again.",
+            )
+    return None
+
+
+def _said(task: BaseTask, request: MusicRequest) -> dict[str, str]:
+    return {
+        "verb": "music",
+        "path": request.path,
+        "fingerprint": request.fingerprint,
+        "model": task.model,
+        "title": task.title,
+    }
 
 
 def _found(context: Context, task: BaseTask, job: Job, attached: str) -> Flow[bool]:
     """Attach to a job that the service has; False where there is nothing to attach to."""
     task.id, task.idempotency_key = job.task_id or "", job.key
     try:
-        yield from look(context, task, counted=job.status == "delivered")
+        yield from look(context, task)
     except NotFound as error:
         if error.code is None:
             raise  # somebody in between said so: a new job now could be a second one
@@ -140,43 +192,35 @@ def _found(context: Context, task: BaseTask, job: Job, attached: str) -> Flow[bo
 
 
 def _create(
-    context: Context,
-    path: str,
-    body: bytes,
-    key: str,
-    task: BaseTask,
-    fingerprint: str,
-    verb: str = "music",
-    *,
-    again: bool = False,
+    context: Context, path: str, body: bytes, task: BaseTask, job: Job | MusicRequest, *, again: str = ""
 ) -> Flow[None]:
-    """Send a job, the first time or again; what became of an earlier sending nobody knows."""
-    call = Call(verb, "POST", path, body, key)
-    task.idempotency_key = key
+    """Send a job, the first time, or ``again``: then nobody knows what became of an earlier sending."""
+    call = Call("music", "POST", path, body, job.key)
+    task.idempotency_key = job.key
     with Ledger(context, call, task.model) as ledger:
         ledger.task = task
         if context.jobs is not None:
-            said = {"verb": verb, "path": path, "fingerprint": fingerprint}
-            context.jobs.begin(
-                context.place,
-                key,
-                started=context.wall(),
-                body=body,
-                **said,
-                model=task.model,
-                title=task.title,
+            said = {"verb": "music", "path": path, "fingerprint": job.fingerprint}
+            said |= {"model": task.model, "title": task.title}
+            task.unwritten = not context.jobs.begin(
+                context.place, job.key, started=context.wall(), body=body, **said
             )
         try:
             sent = yield from send(context, call)
         except BeatraError as error:
             if context.jobs is not None and (_refused(error) if again else not error.doubtful):
-                context.jobs.close(context.place, key, "refused")
+                context.jobs.close(context.place, job.key, "refused")
+            elif context.jobs is not None:
+                error.resumable, error.hint = True, MAYBE_BEGUN
             raise
         ledger.sent(sent)
         _take(task, sent)
         ledger.credits = task.billing.charged
+        if again:
+            replayed = sent.answer.headers.get("idempotent-replayed") == "true"
+            task.attached = again if replayed else "resent"
         if context.jobs is not None:
-            context.jobs.attach(context.place, key, task.id)
+            context.jobs.attach(context.place, job.key, task.id)
             task.expected = context.jobs.expected(context.place, task.model)
 
 
@@ -202,23 +246,25 @@ def _take(task: BaseTask, sent: Sent) -> None:
 # ── look ──
 
 
-def look(context: Context, task: BaseTask, *, counted: bool | None = None) -> Flow[None]:
-    """Ask once how a task is.
-
-    ``counted`` says whether what came back of its charge so far is in the journal. Left open, it is where nothing
-    was known of the charge: then the task is another one's, or an old one.
-    """
+def look(context: Context, task: BaseTask) -> Flow[None]:
+    """Ask once how a task is."""
     call = Call("task", "GET", _path(task))
-    if counted is None:
-        counted = task.billing.charged is None
-    refunded = _refunded(task)
     with Ledger(context, call) as ledger:
         ledger.task = task
         sent = yield from send(context, call)
         ledger.sent(sent)
         _take(task, sent)
-        ledger.credits = None if counted else _came_back(task, refunded)
+        ledger.credits = _came_back(context, task)
     _close_if_over(context, task)
+
+
+def _came_back(context: Context, task: BaseTask) -> Decimal | None:
+    """Return what a refund adds to the journal: negative credits, told once of a job that was begun here."""
+    refunded = task.billing.refunded
+    if context.jobs is None or not refunded or not task.id:
+        return None
+    news = context.jobs.settle(context.place, task.id, refunded)
+    return -news if news else None
 
 
 def page(context: Context, listing: BaseTaskList[Any], make: Callable[[], BaseTask]) -> Flow[None]:
@@ -253,10 +299,12 @@ def page(context: Context, listing: BaseTaskList[Any], make: Callable[[], BaseTa
 
 def wait(context: Context, task: BaseTask, watch: Watch, timeout: float | None) -> Flow[None]:
     """Look again and again until a task is over, then fetch what it made."""
+    end = None if timeout is None else context.now() + timeout
     yield from _until_over(context, task, watch, timeout)
-    if task.status == "succeeded" and task.embed is not False:
+    if task.status == "succeeded":
         for clip in task.takes:
-            yield from _fetch_quietly(context, clip, watch)
+            left = None if end is None else max(end - context.now(), 0.0)
+            yield from _fetch_quietly(_in_time(context, left), clip, watch)
     _close_if_over(context, task)
     watch.update(task)
 
@@ -269,7 +317,6 @@ def _until_over(context: Context, task: BaseTask, watch: Watch, timeout: float |
     failures = odd = looks = 0
     asked_for: float | None = None
     canceling = False
-    refunded = _refunded(task)
     with Ledger(context, call, task.model) as ledger:
         ledger.task = task
         while not task.done:
@@ -285,7 +332,6 @@ def _until_over(context: Context, task: BaseTask, watch: Watch, timeout: float |
             if watch.cancel_asked() and not canceling:
                 canceling = True
                 yield from _cancel_quietly(_in_time(context, left), task, watch)
-                refunded = _refunded(task)  # what came back by this is in the journal's row of the cancel
                 continue
             if asked_for is not None and left is not None and left <= 0:
                 raise _too_long(task, timeout)  # a last look would come sooner than the service asks for
@@ -301,14 +347,15 @@ def _until_over(context: Context, task: BaseTask, watch: Watch, timeout: float |
                 # One look may find that hours have passed: where the lid was closed, and the network is not back yet.
                 silent = failures > ODD_ANSWERS and context.now() - heard > OUT_OF_TOUCH
                 if fatal or odd > ODD_ANSWERS or silent:
-                    error.hint = f"{error.hint or ''} The task goes on: {_come_back(task)}".strip()
+                    if not (isinstance(error, NotFound) and error.code):
+                        error.hint = f"{error.hint or ''} The task goes on: {_come_back(task)}".strip()
                     raise
                 watch.note("No word from the service just now; looking again.")
                 continue
             heard, failures, odd, asked_for = context.now(), 0, 0, None
             watch.note("")
             watch.update(task)
-        ledger.credits = _came_back(task, refunded)
+        ledger.credits = _came_back(context, task)
 
 
 def _rest(context: Context, watch: Watch, seconds: float, canceling: bool) -> Flow[None]:
@@ -340,17 +387,7 @@ def _too_long(task: BaseTask, timeout: float | None) -> TaskTimeout:
 
 
 def _come_back(task: BaseTask) -> str:
-    return f"bn.task({task.id!r}).wait() comes back to it, .cancel() stops it."
-
-
-def _refunded(task: BaseTask) -> Decimal:
-    return task.billing.refunded or Decimal(0)
-
-
-def _came_back(task: BaseTask, before: Decimal) -> Decimal | None:
-    """Return what was refunded since, as a credit of the journal."""
-    more = _refunded(task) - before
-    return -more if more > 0 else None
+    return f"{task.found_by}.wait() comes back to it, .cancel() stops it."
 
 
 def _cancel_quietly(context: Context, task: BaseTask, watch: Watch) -> Flow[None]:
@@ -371,13 +408,12 @@ def cancel(context: Context, task: BaseTask, reason: str | None) -> Flow[None]:
     """Ask the service to stop a task; one that is over comes back unchanged."""
     body: Mapping[str, Any] = {} if reason is None else {"reason": reason}
     call = Call("cancel", "POST", f"{_path(task)}/cancel", encode(body), new_key())
-    refunded = _refunded(task)
     with Ledger(context, call) as ledger:
         ledger.task = task
         sent = yield from send(context, call)
         ledger.sent(sent)
         _take(task, sent)
-        ledger.credits = _came_back(task, refunded)
+        ledger.credits = _came_back(context, task)
     _close_if_over(context, task)
 
 
@@ -391,7 +427,7 @@ def fetch(context: Context, clip: BaseClip, watch: Watch) -> Flow[None]:
         try:
             data = yield from download(context, clip, watch.note)
         except APIError as error:
-            if error.status not in RENEWED or not clip.task_id:
+            if error.status not in EXPIRED or not clip.task_id:
                 raise
             before = clip.url
             yield from look(context, clip.task)
@@ -414,16 +450,14 @@ def _fetch_quietly(context: Context, clip: BaseClip, watch: Watch) -> Flow[None]
 
 
 def _kept(context: Context, clip: BaseClip) -> bytes | None:
-    if context.files is None or not clip.artifact_id:
-        return None
-    return context.files.get(context.place, clip.artifact_id)
+    return None if context.files is None else context.files.get(context.place, kept_as(clip))
 
 
 def _close_if_over(context: Context, task: BaseTask) -> None:
     """Close a job in the journal: it is over, and what it made is here."""
     if context.jobs is None or task.status not in TERMINAL:
         return
-    here = task.embed is False or all(clip.data is not None for clip in task.takes)
+    here = all(clip.data is not None for clip in task.takes)
     told = task.takes or "output" in task.raw  # a summary does not say what was made
     if task.status != "succeeded" or (here and told):
         context.jobs.deliver(context.place, task.id, task.elapsed)
@@ -432,43 +466,58 @@ def _close_if_over(context: Context, task: BaseTask) -> None:
 # ── come back ──
 
 
-def pending(context: Context, make: Callable[[], BaseTask]) -> Flow[tuple[list[BaseTask], list[LostJob]]]:
-    """Find this machine's unfinished jobs again: by the task's id, or by sending the same request once more."""
-    from beatra_nb.core.task_list import LostJob
+@dataclass
+class Found:
+    """What became of this machine's unfinished jobs."""
 
+    tasks: list[BaseTask] = field(default_factory=list)
+    lost: list[LostJob] = field(default_factory=list)
+    unheard: list[LostJob] = field(default_factory=list)
+
+
+def pending(context: Context, make: Callable[[], BaseTask]) -> Flow[Found]:
+    """Find this machine's unfinished jobs again: by the task's id, or by sending the same request once more."""
     if context.jobs is None:
         raise InvalidInput(
             "Unfinished jobs are found in the journal, and this client was made with journal=False.",
             hint="bn.tasks() lists the tasks that the service knows.",
         )
-    found: list[BaseTask] = []
-    lost: list[LostJob] = []
-    unheard: BeatraError | None = None
+    found = Found()
+    trouble: BeatraError | None = None
     for job in context.jobs.unfinished(context.place):
         task = make()
         task.model, task.title, task.idempotency_key = job.model, job.title, job.key
+        if isinstance(trouble, ConnectionFailed | Timeout):  # nobody answers: the others need not be asked
+            found.unheard.append(_lost(job, SILENT))
+            continue
         try:
             reason = yield from _find_again(context, job, task)
         except BeatraError as error:
-            unheard = unheard or error
-            reason = f"{SILENT} {error.message}"
+            trouble = trouble or error
+            found.unheard.append(_lost(job, f"{SILENT} ({error.message})"))
+            continue
         if reason is None:
-            task.attached = "pending"
-            found.append(task)
+            found.tasks.append(task)
         else:
-            lost.append(LostJob(job.key, job.started, job.verb, reason, job.title))
-    if unheard is not None and not found:
-        raise unheard  # nobody answers at all; every job stays as it is
-    return found, lost
+            found.lost.append(_lost(job, reason))
+    if trouble is not None and not (found.tasks or found.lost):
+        raise trouble  # every job stays as it is
+    return found
+
+
+def _lost(job: Job, reason: str) -> LostJob:
+    from beatra_nb.core.task_list import LostJob
+
+    return LostJob(job.key, job.started, job.verb, reason, job.title)
 
 
 def _find_again(context: Context, job: Job, task: BaseTask) -> Flow[str | None]:
     """Find one job again; return None, or why it cannot be found."""
     assert context.jobs is not None  # noqa: S101 - pending() has looked
     if job.task_id:
-        task.id = job.task_id
+        task.id, task.attached = job.task_id, "pending"
         try:
-            yield from look(context, task, counted=False)
+            yield from look(context, task)
         except NotFound as error:
             if error.code is None:
                 raise  # somebody in between said so, not the service
@@ -477,12 +526,9 @@ def _find_again(context: Context, job: Job, task: BaseTask) -> Flow[str | None]:
         return None
     if job.body is None or context.wall() - job.started.timestamp() > REMEMBERED:
         context.jobs.close(context.place, job.key, "lost")
-        return (
-            "It was begun more than a day ago, and nobody knows whether the service took it: sent again, it "
-            "could be paid twice. bn.tasks() shows what the service has."
-        )
+        return FORGOTTEN
     try:
-        yield from _create(context, job.path, job.body, job.key, task, job.fingerprint, job.verb, again=True)
+        yield from _create(context, job.path, job.body, task, job, again="pending")
     except APIError as error:
         if not _refused(error):
             raise

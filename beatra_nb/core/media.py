@@ -176,7 +176,8 @@ class BaseClip(Showable):
         billing = self.task.billing
         if billing.charged is None:
             return None
-        return (billing.charged - (billing.refunded or Decimal(0))) / max(1, len(self.task.takes))
+        share = (billing.charged - (billing.refunded or Decimal(0))) / max(1, len(self.task.takes))
+        return Decimal(f"{share:.2f}".rstrip("0").rstrip("."))
 
     @property
     def size(self) -> int | None:

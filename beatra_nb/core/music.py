@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from beatra_nb.core.errors import APIError, InvalidInput
-from beatra_nb.core.media import Artifact
+from beatra_nb.core.media import Artifact, BaseClip
 from beatra_nb.core.policy import check_key, new_key
 from beatra_nb.core.request import encode
 
 if TYPE_CHECKING:
     from beatra_nb.core.sources import Source
 
-Reference: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Artifact"
+Reference: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Artifact | BaseClip"
 Rerun = Literal["new", "reuse"]
 
 TEXT_TO_MUSIC = "/music/text-to-music"
@@ -156,11 +156,16 @@ class MusicRequest:
         body = {**self.body, "reference_audio": {"artifact_id": artifact.id}}
         return replace(self, body=body, uploaded=artifact)
 
-    def stale(self, error: APIError) -> bool:
-        """Whether the service refused a reference that was uploaded some time ago: it may not keep it any more."""
+    @property
+    def artifact_id(self) -> str | None:
+        """The artifact that it refers to."""
+        return (self.body.get("reference_audio") or {}).get("artifact_id")
+
+    def blames_reference(self, error: APIError) -> bool:
+        """Whether the service refused for the reference's sake: it may not keep it any more."""
         told = [error.param, *(entry.get("param") for entry in _entries(error.details.get("errors")))]
         blamed = error.status == 404 or any("reference_audio" in str(each) for each in told if each)
-        return self.uploaded is not None and self.uploaded.reused and not error.retryable and blamed
+        return not error.retryable and blamed
 
     def with_key(self, key: str) -> MusicRequest:
         """Return the request under another key."""
@@ -242,6 +247,12 @@ def _reference(reference: object) -> tuple[dict[str, str] | None, Source | None]
     """Return the reference as it is sent, or the file that has to be uploaded first."""
     from beatra_nb.core.sources import source_of
 
+    if isinstance(reference, BaseClip):
+        if not reference.artifact_id:
+            raise InvalidInput(
+                "This clip has no artifact id.", hint="Pass its bytes: reference=clip.audio()."
+            )
+        return {"artifact_id": reference.artifact_id}, None
     if isinstance(reference, Artifact):
         if reference.media_type and not reference.media_type.startswith("audio/"):
             raise InvalidInput(f"A reference must be audio, and this artifact is {reference.media_type}.")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beatra_nb.core.async_client import AsyncClient
     from beatra_nb.core.client import Client
+    from beatra_nb.core.settings import Secret
     from beatra_nb.display.live import Painter
     from beatra_nb.display.live_task import TaskPainter, UploadPainter
     from beatra_nb.sandbox import Sandbox
@@ -134,6 +135,13 @@ def journal() -> Journal:
     from beatra_nb.store.journal import Journal
 
     return Journal.open()
+
+
+def account(key: Secret) -> str:
+    """A name for the account of a key that tells nothing about the key."""
+    from beatra_nb.store.accounts import tag
+
+    return tag(key)
 
 
 def audio_files(*, keep: bool) -> AudioFiles:

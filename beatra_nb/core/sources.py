@@ -185,7 +185,7 @@ def _stat(path: str, called: str) -> os.stat_result:
     try:
         facts = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise InvalidInput(f"There is no file {_short(path)!r}.", hint=_near(path)) from None
+        raise InvalidInput(f"There is no file {called!r}.", hint=_near(path)) from None
     except OSError as error:
         raise unreadable(called, error) from None
     check_regular(called, facts)

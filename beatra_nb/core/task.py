@@ -112,7 +112,8 @@ class BaseTask(Showable):
     created_at, started_at, completed_at, cancel_requested_at : datetime or None
         When, in UTC.
     attached : str
-        How this object came to a job that already ran: ``"rerun"``, ``"key"`` or ``"pending"``; else empty.
+        How this object came to a job that was begun before: ``"rerun"``, ``"key"`` or ``"pending"``;
+        ``"resent"`` where its request was sent again under its key; else empty.
     expected : float or None
         Seconds that such jobs took lately on this machine.
     sandbox : bool
@@ -147,6 +148,8 @@ class BaseTask(Showable):
         self.request_id: str | None = None
         self.idempotency_key: str | None = None
         self.expected: float | None = None
+        self.chosen_key = False  # whether the user chose the key: the same call is then the same job for ever
+        self.unwritten = False  # whether this machine could not write the job down
         self.sandbox = sandbox
         self.raw: dict[str, Any] = {}
         self._clips: tuple[BaseClip, ...] = ()
@@ -222,11 +225,13 @@ class BaseTask(Showable):
         refunded = self.billing.refunded
         told = f" {refunded:f} credits were refunded." if refunded else ""
         advice = "The same call may be made again." if error.retryable else HINTS.get(error.code or "", "")
+        if self.chosen_key:
+            advice = "With this idempotency_key it stays this job: pass another one to try again."
         failure = TaskFailed(
             f"The task failed: {error.message or error.code or 'the service does not say why'}".rstrip(".")
             + ".",
             code=error.code,
-            retryable=error.retryable,
+            retryable=error.retryable and not self.chosen_key,
             request_id=self.request_id,
             param=error.param,
             details=error.details,
@@ -235,6 +240,11 @@ class BaseTask(Showable):
         )
         failure.task = self
         return failure
+
+    @property
+    def found_by(self) -> str:
+        """The code that finds it again."""
+        return f"bn.task({self.id!r})"
 
     @property
     def done(self) -> bool:
@@ -345,6 +355,11 @@ class AsyncTask(BaseTask):
     """A job of the service, whose verbs are awaited."""
 
     _clip = AsyncClip
+
+    @property
+    def found_by(self) -> str:
+        """The code that finds it again."""
+        return f"(await bn.atask({self.id!r}))"
 
     @property
     def clips(self) -> tuple[AsyncClip, ...]:

@@ -198,11 +198,16 @@ class BasePendingList(Showable, Sequence[_T]):
         The jobs, oldest first.
     lost : tuple of LostJob
         Jobs that were begun and cannot be found again by themselves.
+    unheard : tuple of LostJob
+        Jobs of which nobody could say how they are just now; they stay as they were.
     """
 
-    def __init__(self, items: Sequence[_T], lost: Sequence[LostJob] = ()) -> None:
+    def __init__(
+        self, items: Sequence[_T], lost: Sequence[LostJob] = (), unheard: Sequence[LostJob] = ()
+    ) -> None:
         self.items = tuple(items)
         self.lost = tuple(lost)
+        self.unheard = tuple(unheard)
 
     @overload
     def __getitem__(self, index: int) -> _T: ...

@@ -421,8 +421,8 @@ class TaskVerbs(BaseClient):
         from beatra_nb.core.task_list import PendingList
 
         with asking(None, *COMING_BACK):
-            found, lost = self._run(lambda context: jobs.pending(context, self._new_task))
-        return PendingList(found, lost)  # type: ignore[arg-type]
+            found = self._run(lambda context: jobs.pending(context, self._new_task))
+        return PendingList(found.tasks, found.lost, found.unheard)  # type: ignore[arg-type]
 
     def _new_task(self, embed: Embed = "auto") -> Task:
         from beatra_nb.core.task import Task  # loaded with the first task, not with the client
@@ -613,8 +613,8 @@ class AsyncTaskVerbs(BaseClient):
         from beatra_nb.core.task_list import AsyncPendingList
 
         with asking(None, *COMING_BACK):
-            found, lost = await self._run(lambda context: jobs.pending(context, self._new_task))
-        return AsyncPendingList(found, lost)  # type: ignore[arg-type]
+            found = await self._run(lambda context: jobs.pending(context, self._new_task))
+        return AsyncPendingList(found.tasks, found.lost, found.unheard)  # type: ignore[arg-type]
 
     def _new_task(self, embed: Embed = "auto") -> AsyncTask:
         from beatra_nb.core.task import AsyncTask  # loaded with the first task, not with the client

@@ -183,6 +183,7 @@ def upload(context: Context, request: UploadRequest, progress: Callable[[int], N
             size=artifact.size,
             metadata=request.metadata,
             time=context.wall(),
+            sandbox=artifact.sandbox,
             sha256=artifact.sha256,
             purpose=request.purpose,
             artifact_id=artifact.id,
@@ -218,7 +219,7 @@ def _known(context: Context, request: UploadRequest) -> Artifact | None:
                 name=source.name,
                 duration=source.duration,
                 reused=True,
-                sandbox=context.place == "sandbox",
+                sandbox=known.sandbox,
                 metadata=request.metadata,
             )
     return None

@@ -33,7 +33,8 @@ _TITLES = {
     "Interrupted": "Interrupted",
     "BeatraError": "Something went wrong",
 }
-_UNSENT = "Not as it stands. Nothing was sent, so nothing was charged."
+_UNSENT = "Not as it stands. No work was asked for, so nothing was charged."
+_RESUME = "Not by running the cell again, which would begin another job: bn.pending() comes back to this one."
 _NEW_CALL = (
     "Yes, as a new call, which may be charged as well. What had arrived is kept in the error's .reply."
 )
@@ -84,6 +85,8 @@ def _again(error: object, names: list[str]) -> str:
     for name in names:
         if name in _AGAIN:
             return _AGAIN[name]
+    if get(error, "resumable", False) is True:
+        return _RESUME
     if get(error, "retryable", False) is True:
         if {"ConnectionFailed", "Timeout"} & set(names) and get(error, "idempotency_key"):
             return "Yes, with the idempotency key named below: then nothing is paid twice."

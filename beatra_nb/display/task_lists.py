@@ -27,7 +27,10 @@ def task_list(obj: Any, scope: Scope) -> View:  # noqa: ANN401
         )
     if more:
         body.append(
-            Text("… more pages: iterating fetches them, .more() the next one, .to_frame() all.", quiet=True)
+            Text(
+                "… more pages: iterating fetches them, .more() the next one, .to_frame() up to 1,000.",
+                quiet=True,
+            )
         )
     count = Badge("", f"{len(items):,} {'task' if len(items) == 1 else 'tasks'}{' so far' if more else ''}")
     return Card(
@@ -42,22 +45,21 @@ def pending_list(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     """Return the view of a PendingList: jobs found again, and those that cannot be."""
     items: Sequence[object] = tuple(get(obj, "items", ()) or ())
     lost: Sequence[object] = tuple(get(obj, "lost", ()) or ())
+    unheard: Sequence[object] = tuple(get(obj, "unheard", ()) or ())
     body: list[View] = []
     if items:
         body.append(_table(items[: scope.rows]))
-        wait = "await " if type(obj).__name__.startswith("Async") else ""
-        body.append(
-            Text(f"{wait}bn.pending().wait() finishes them; each is a Task like any other.", quiet=True)
-        )
-    elif not lost:
-        body.append(
-            Text("Nothing is unfinished: every job that this machine began has come to its end.", quiet=True)
-        )
-    body += [lost_job(item, scope) for item in lost[: scope.rows]]
-    if (left := max(0, len(items) - scope.rows) + max(0, len(lost) - scope.rows)) > 0:
-        body.append(Text(f"… {left:,} more; .items and .lost hold them all.", quiet=True))
+        again = type(obj).__name__.startswith("Async")
+        wait = "await (await bn.apending()).wait()" if again else "bn.pending().wait()"
+        body.append(Text(f"{wait} finishes them; each is a Task like any other.", quiet=True))
+    elif not (lost or unheard):
+        body.append(Text("No job that was begun here with this account is unfinished.", quiet=True))
+    body += [lost_job(item, scope) for item in (*lost[: scope.rows], *unheard[: scope.rows])]
+    if (left := sum(max(0, len(each) - scope.rows) for each in (items, lost, unheard))) > 0:
+        body.append(Text(f"… {left:,} more; .items, .lost and .unheard hold them all.", quiet=True))
     counts = [Badge("", f"{len(items):,} found again")] if items else []
     counts += [Badge("", f"{len(lost):,} lost")] if lost else []
+    counts += [Badge("", f"{len(unheard):,} without an answer")] if unheard else []
     sandbox = [Badge("sandbox", tone="info")] if any(get(item, "sandbox") is True for item in items) else []
     footer = (*sandbox, *counts)
     return Card(

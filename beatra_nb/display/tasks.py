@@ -46,6 +46,7 @@ _ATTACHED = {
     "rerun": "This is the job that the cell had already started: nothing new was created or charged.",
     "key": "This is the job that was already started with this idempotency key: nothing new was created or charged.",
     "pending": "This is the job that was already started before: nothing new was created or charged.",
+    "resent": "Sent again under the key it was begun with: one job, charged once, whether or not the service had it.",
 }
 
 
@@ -56,7 +57,15 @@ def task(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     if note := _ATTACHED.get(words(get(obj, "attached"))):
         body.append(Note(note))
     body += _BODIES.get(status, _unknown)(obj, scope)
-    if warnings := tuple(get(obj, "warnings", ()) or ()):
+    if get(obj, "unwritten", False) is True:
+        body.append(
+            Note(
+                "This job could not be written down on this machine: keep its id, bn.pending() will not know it.",
+                "warn",
+            )
+        )
+    # What was never made needs no remarks about it.
+    if status != "canceled" and (warnings := tuple(get(obj, "warnings", ()) or ())):
         body.append(Note("\n".join(_warning(item) for item in warnings[: scope.rows]), "plain"))
     body += _folded(obj, scope)
     footer = (*sandbox_badge(obj), *_footer(obj))

@@ -95,7 +95,9 @@ class Stamp:
         finally:
             if self.told:
                 took = (time.perf_counter() - exchange.began) * 1000
-                log.info("%s %s %s %.1f ms", exchange.method, exchange.path, exchange.status, took)
+                # A file's address is the key to it, and ends with its title.
+                path = "/cdn/…" if exchange.path.startswith("/cdn/") else exchange.path
+                log.info("%s %s %s %.1f ms", exchange.method, path, exchange.status, took)
 
 
 class Guard:

@@ -108,6 +108,11 @@ class Part:
         return len(self._memory)
 
     @property
+    def data(self) -> bytes:
+        """What came so far."""
+        return bytes(self._memory)
+
+    @property
     def head(self) -> bytes:
         """The first bytes, which tell what the file is."""
         return bytes(self._memory[:4096])
@@ -135,6 +140,8 @@ class Part:
         """Return the whole, and give the file its name."""
         if self._file is not None and self._path is not None:
             try:
+                self._file.flush()
+                os.fsync(self._file.fileno())  # the name must not be there before the bytes are
                 self._file.close()
                 if self._files.make_room(len(self._memory), besides=self._temporary):
                     os.replace(self._temporary, self._path)

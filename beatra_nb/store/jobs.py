@@ -13,12 +13,13 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from beatra_nb.core.errors import BeatraError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from beatra_nb.store.journal import Journal
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 OPEN = ("sending", "open")
 
 _FIELDS = "key, place, started, verb, path, body, fingerprint, model, title, task_id, status, process"
+_TAKEN = "place = ? AND fingerprint = ? AND status IN ('sending', 'open', 'delivered')"
+DAY = 24 * 3600.0  # seconds that the service remembers a key
+PATIENCE = 5.0  # seconds that a job is held up by another program that holds the journal
 _SAMPLE = 15  # jobs that the expected duration is the median of
 
 
@@ -58,6 +62,7 @@ class Upload:
     artifact_id: str
     url: str
     media_type: str
+    sandbox: bool
 
 
 class Jobs:
@@ -86,29 +91,43 @@ class Jobs:
         **said : str
             ``verb``, ``path``, ``fingerprint``, ``model``, ``title``.
         """
-        row = (
-            key,
-            place,
-            _time(started),
-            said["verb"],
-            said["path"],
-            body,
-            said["fingerprint"],
-            _text(said["model"]),
-            _text(said["title"]),
-            None,
-            "sending",
-            os.getpid(),
+        row = _row(place, key, started, body, said)
+        statement = (
+            f"INSERT INTO jobs ({_FIELDS}) VALUES ({', '.join('?' * len(row))}) "  # noqa: S608
+            "ON CONFLICT (place, key) DO UPDATE SET body = excluded.body, process = excluded.process, "
+            "started = CASE WHEN status = 'sending' THEN started ELSE excluded.started END, "
+            "title = excluded.title, task_id = NULL, seconds = NULL, status = 'sending'"
         )
-        return (
-            self._journal.write(
-                f"INSERT INTO jobs ({_FIELDS}) VALUES ({', '.join('?' * len(row))}) "  # noqa: S608
-                "ON CONFLICT (place, key) DO UPDATE SET body = excluded.body, process = excluded.process, "
-                "started = CASE WHEN status = 'sending' THEN started ELSE excluded.started END, "
-                "title = excluded.title, task_id = NULL, seconds = NULL, status = 'sending'",
-                row,
-            )
-            is not None
+        self._forget_bodies(started)
+        if self._journal.change(statement, row, patience=PATIENCE) is not None:
+            return True
+        self._journal.write(statement, row)  # says what is wrong, and is written when that has passed
+        return False
+
+    def claim(self, place: str, key: str, *, started: float, body: bytes, **said: str) -> bool | None:
+        """Write a job down unless the same request has a job already, in one step for all kernels.
+
+        Takes what ``begin`` takes.
+
+        Returns
+        -------
+        bool or None
+            Whether this is the job; None if the journal cannot be written.
+        """
+        row = _row(place, key, started, body, said)
+        changed = self._journal.change(
+            f"INSERT INTO jobs ({_FIELDS}) SELECT {', '.join('?' * len(row))} "  # noqa: S608
+            f"WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE {_TAKEN})",
+            (*row, place, said["fingerprint"]),
+            patience=PATIENCE,
+        )
+        return None if changed is None else changed > 0
+
+    def _forget_bodies(self, now: float) -> None:
+        """Wipe what can never be sent again: the service has forgotten the key."""
+        self._journal.change(
+            "UPDATE jobs SET body = NULL, title = NULL WHERE body IS NOT NULL AND started < ?",
+            (_time(now - DAY),),
         )
 
     def attach(self, place: str, key: str, task_id: str) -> None:
@@ -116,8 +135,9 @@ class Jobs:
         self._journal.write(
             "UPDATE jobs SET task_id = ?, body = NULL, title = NULL, status = 'open' "
             "WHERE place = ? AND key = ? AND status != 'delivered'",
-            (_text(task_id), place, key),
+            (_text(task_id, 4000), place, key),
         )
+        self._journal.tidy()
 
     def close(self, place: str, key: str, status: str) -> None:
         """Write down that there is nothing more to do for a job that became no task."""
@@ -133,16 +153,29 @@ class Jobs:
             (seconds, place, task_id),
         )
 
+    def settle(self, place: str, task_id: str, refunded: Decimal) -> Decimal:
+        """Note what was refunded of a job that was begun here; return how much of it is new.
+
+        However many kernels see a refund, it is news to one.
+        """
+        found = self._glance("SELECT refunded FROM jobs WHERE place = ? AND task_id = ?", (place, task_id))
+        before = found[0][0] if found else None
+        known = Decimal(before or 0)
+        if not found or refunded <= known:
+            return Decimal(0)
+        changed = self._journal.change(
+            "UPDATE jobs SET refunded = ? WHERE place = ? AND task_id = ? AND refunded IS ?",
+            (str(refunded), place, task_id, before),
+        )
+        return refunded - known if changed else Decimal(0)
+
     def find(self, place: str, key: str) -> Job | None:
         """Return the job of a key."""
         return self._one("place = ? AND key = ?", (place, key))
 
     def latest(self, place: str, fingerprint: str) -> Job | None:
         """Return the newest job with the same request that the service took or may have taken."""
-        return self._one(
-            "place = ? AND fingerprint = ? AND status IN ('sending', 'open', 'delivered')",
-            (place, fingerprint),
-        )
+        return self._one(_TAKEN, (place, fingerprint))
 
     def unfinished(self, place: str) -> list[Job]:
         """Return the jobs whose result is not here yet, oldest first."""
@@ -164,19 +197,21 @@ class Jobs:
     def uploaded(self, place: str, size: int) -> list[Upload]:
         """Return the files of this size that were uploaded to a place, newest first."""
         rows = self._glance(
-            "SELECT sha256, purpose, metadata, artifact_id, url, media_type FROM uploads "
+            "SELECT sha256, purpose, metadata, artifact_id, url, media_type, sandbox FROM uploads "
             "WHERE place = ? AND size = ? ORDER BY id DESC LIMIT 100",
             (place, size),
         )
         found = []
-        for sha256, purpose, metadata, artifact_id, url, media_type in rows:
+        for sha256, purpose, metadata, artifact_id, url, media_type, sandbox in rows:
             with suppress(ValueError):  # a damaged row
                 said = json.loads(metadata)
-                found.append(Upload(sha256, purpose, said, artifact_id, url or "", media_type or ""))
+                found.append(
+                    Upload(sha256, purpose, said, artifact_id, url or "", media_type or "", bool(sandbox))
+                )
         return found
 
     def keep_upload(
-        self, place: str, *, size: int, metadata: dict[str, Any], time: float, **said: str
+        self, place: str, *, size: int, metadata: dict[str, Any], time: float, sandbox: bool, **said: str
     ) -> None:
         """Write down that a file was uploaded.
 
@@ -190,12 +225,14 @@ class Jobs:
             What was said about it.
         time : float
             Now, in seconds since the epoch.
+        sandbox : bool
+            Whether a sandbox has it.
         **said : str
             ``sha256``, ``purpose``, ``artifact_id``, ``url``, ``media_type``.
         """
         self._journal.write(
-            "INSERT INTO uploads (place, size, sha256, purpose, metadata, artifact_id, url, media_type, time) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO uploads (place, size, sha256, purpose, metadata, artifact_id, url, media_type, sandbox, "
+            "time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 place,
                 size,
@@ -205,6 +242,7 @@ class Jobs:
                 _text(said["artifact_id"]),
                 _text(said["url"], 4000),
                 _text(said["media_type"]),
+                int(sandbox),
                 _time(time),
             ),
         )
@@ -226,6 +264,23 @@ class Jobs:
             values,
         )
         return _job(rows[0]) if rows else None
+
+
+def _row(place: str, key: str, started: float, body: bytes, said: Mapping[str, str]) -> tuple[object, ...]:
+    return (
+        key,
+        place,
+        _time(started),
+        said["verb"],
+        said["path"],
+        body,
+        said["fingerprint"],
+        _text(said["model"]),
+        _text(said["title"]),
+        None,
+        "sending",
+        os.getpid(),
+    )
 
 
 def _job(row: Sequence[Any]) -> Job:

@@ -104,6 +104,37 @@ class Journal:
             return None
         return self.write(_INSERT, row)
 
+    def change(self, statement: str, values: tuple[object, ...], *, patience: float = 0.0) -> int | None:
+        """Run one statement now, and return how many rows it changed; None if that cannot be.
+
+        Parameters
+        ----------
+        statement, values
+            What is run.
+        patience : float
+            Seconds to go on trying while another program holds the file.
+        """
+        deadline = time.monotonic() + patience
+        with self._lock:
+            while True:
+                try:
+                    connection = self._connected()
+                    if self._waiting:
+                        self._catch_up(connection)
+                    return connection.execute(statement, values).rowcount
+                except Exception as problem:
+                    self._drop_connection()
+                    kind, _, _ = diagnose(problem)
+                    if kind != "locked" or time.monotonic() >= deadline:
+                        return None
+                    time.sleep(0.02)
+
+    def tidy(self) -> None:
+        """Let nothing that was wiped linger in the side file; best effort."""
+        with self._lock, suppress(Exception):
+            if self._connection is not None:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def trouble(self) -> tuple[str, str] | None:
         """Try to write, without leaving a row; return what is wrong and how to mend it, or None."""
         with self._lock:

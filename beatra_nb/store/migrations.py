@@ -78,6 +78,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                 task_id TEXT,
                 status TEXT NOT NULL,
                 seconds REAL,
+                refunded TEXT,
                 process INTEGER,
                 UNIQUE (place, key)
             )
@@ -95,6 +96,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                 artifact_id TEXT NOT NULL,
                 url TEXT,
                 media_type TEXT,
+                sandbox INTEGER NOT NULL DEFAULT 0,
                 time TEXT NOT NULL
             )
             """,

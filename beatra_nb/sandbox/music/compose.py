@@ -175,7 +175,9 @@ def _warnings(
     order: Order, wanted: Brief, passages: Sequence[Passage], dropped: int, heard: Heard | None
 ) -> list[dict[str, str]]:
     """Return what the person who ordered should know."""
-    said: list[tuple[str, str, str]] = []  # who composed is said by the server, which knows what was asked for
+    said: list[
+        tuple[str, str, str]
+    ] = []  # who composed is said by the server, which knows what was asked for
     if passages and not order.instrumental:
         said.append(
             ("lyrics_not_sung", "Instrumental only: the lyrics shape the form and are not sung.", "lyrics")
