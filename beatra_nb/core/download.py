@@ -38,7 +38,7 @@ NOTED = 262_144  # bytes between two words about how far it is
 
 def kept_as(clip: BaseClip) -> str:
     """Return the name that a clip's audio is kept under."""
-    return f"{clip.artifact_id or clip.task_id}#{clip.index}"
+    return f"{clip.artifact_id or clip.url}#{clip.index}"
 
 
 def download(context: Context, clip: BaseClip, note: Callable[[str], None]) -> Flow[bytes]:
@@ -113,6 +113,10 @@ def _attempt(
         )
     if not part.size:
         raise _odd(answer, "the clip's address holds an empty file")
+    found = sniff(part.head)
+    if found is None or not (is_audio(found) or found in CONTAINERS):
+        kind = answer.headers.get("content-type", "no content type").partition(";")[0]
+        raise _odd(answer, f"what lies at the clip's address is not audio ({kind})")
     if expected is None and "transfer-encoding" not in answer.headers and not is_whole(part.data):
         # The end of the connection was the end of the file, and only the file itself can say if it was the right one.
         raise ConnectionFailed(
@@ -120,10 +124,6 @@ def _attempt(
             retryable=True,
             hint="clip.audio() fetches it again.",
         )
-    found = sniff(part.head)
-    if found is None or not (is_audio(found) or found in CONTAINERS):
-        kind = answer.headers.get("content-type", "no content type").partition(";")[0]
-        raise _odd(answer, f"what lies at the clip's address is not audio ({kind})")
     return answer
 
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from beatra_nb.core import seams
-from beatra_nb.core.lenient import whole
+from beatra_nb.core.lenient import printable, whole
 from beatra_nb.core.seams import Showable
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ class BeatraError(Showable, Exception):
         attempts: int = 0,
         idempotency_key: str | None = None,
     ) -> None:
-        message = whole(message)  # a kernel cannot send on an error that holds half a character
+        # A kernel cannot send on half a character, and a terminal obeys what is not printable.
+        message = printable(whole(message))
         super().__init__(message)
         self.message = message
         self.hint = hint and whole(hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
+import secrets
 import unicodedata
 from pathlib import Path
 
@@ -54,7 +54,8 @@ def target(path: str | os.PathLike[str] | None, title: str, index: int, *, overw
         if "\0" in str(where):
             raise InvalidInput("A path cannot hold a null character.")
     try:
-        if path is not None and where.is_dir():
+        # A separator at the end means a folder, and a path forgets it.
+        if path is not None and (where.is_dir() or str(path).endswith(("/", os.sep))):
             where = where / name
         if not where.parent.is_dir():
             raise InvalidInput(
@@ -87,26 +88,20 @@ def write(path: Path, data: bytes, media_type: str, *, overwrite: bool) -> Path:
             hint=f"Save it as {path.with_suffix(suffix).name!r}, or leave the suffix out.",
         )
     _check_free(path, overwrite)
-    temporary = ""
+    temporary = path.with_name(f".beatra-{secrets.token_hex(6)}.part")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".beatra-", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        # Made like any other file, with the mode that the user's files have.
+        with temporary.open("xb") as file:
             file.write(data)
-        os.chmod(temporary, 0o666 & ~_umask())  # a temporary file is private; a saved one is like any other
         os.replace(temporary, path)
     except (OSError, UnicodeError) as problem:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         raise InvalidInput(
             f"{_short(path)} cannot be written: {getattr(problem, 'strerror', None) or problem}.",
             hint="Choose a folder that you may write to; the audio is still here.",
         ) from None
-    except BaseException:  # an interrupt leaves no half file behind
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        raise
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            temporary.unlink(missing_ok=True)
     return path
 
 
@@ -125,9 +120,3 @@ def _check_free(path: Path, overwrite: bool) -> None:
 def _short(path: Path) -> str:
     text = str(path)
     return text if len(text) <= 300 else f"{text[:200]}…{text[-90:]}"
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

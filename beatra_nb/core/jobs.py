@@ -450,7 +450,9 @@ def _fetch_quietly(context: Context, clip: BaseClip, watch: Watch) -> Flow[None]
 
 
 def _kept(context: Context, clip: BaseClip) -> bytes | None:
-    return None if context.files is None else context.files.get(context.place, kept_as(clip))
+    if context.files is None or not clip.artifact_id:
+        return None  # an address may hold another file by now
+    return context.files.get(context.place, kept_as(clip))
 
 
 def _close_if_over(context: Context, task: BaseTask) -> None:

@@ -58,6 +58,19 @@ def whole(text: str) -> str:
     return text
 
 
+def printable(text: str) -> str:
+    r"""Return a text without what steers a terminal.
+
+    Examples
+    --------
+    >>> printable("\x1b[31mred\nline")
+    '[31mred\nline'
+    """
+    return (
+        text if text.isprintable() else "".join(sign for sign in text if sign.isprintable() or sign in "\n\t")
+    )
+
+
 def text_of(content: object) -> str:
     """Return the text of a message's content: a text, or parts of which some are text."""
     if isinstance(content, list):

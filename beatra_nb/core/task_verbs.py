@@ -12,6 +12,7 @@ from beatra_nb.core import seams
 from beatra_nb.core.base_client import BaseClient, interrupted_task, watching
 from beatra_nb.core.errors import Interrupted, InvalidInput
 from beatra_nb.core.policy import WAIT
+from beatra_nb.core.settings import embed_limit
 
 if TYPE_CHECKING:
     import os
@@ -52,12 +53,13 @@ def checked_embed(embed: object) -> Embed:
     """Check whether the output shall hold the audio."""
     if not isinstance(embed, bool) and embed != "auto":
         raise InvalidInput(f"embed must be True, False or 'auto', not {embed!r:.60}.")
+    embed_limit()  # a setting that cannot be read is told now, not in a picture
     return embed
 
 
 def checked_id(ident: object) -> str:
     """Check a task's id."""
-    if not isinstance(ident, str) or not ident.strip():
+    if not isinstance(ident, str) or ident.strip() in ("", ".", ".."):  # dots would lead to another address
         raise InvalidInput(
             f"A task is found by its id, a text, not by {ident!r:.60}.", hint="bn.tasks() lists the tasks."
         )

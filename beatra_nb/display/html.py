@@ -52,7 +52,6 @@ _GRID = (
     "margin:0;border-collapse:collapse;table-layout:auto"  # JupyterLab would make all columns equally wide
 )
 _WRAP = "white-space:pre-wrap;overflow-wrap:anywhere"
-_MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
 
 
 def render(view: View, *, enhanced: bool = True) -> str:

@@ -210,11 +210,12 @@ def _canceled(obj: object, scope: Scope) -> list[View]:
 
 def _unknown(obj: object, scope: Scope) -> list[View]:
     told = one_line(get(obj, "status"), 80)
-    said = f"The service calls its status “{told}”" if told else "The service does not tell its status"
+    odd = f"The service calls its status “{told}”, which this version does not know."
+    said = odd if told else "The service does not tell its status."
     meter = _meter(get(obj, "progress"))
     return [
         *([meter] if meter is not None else []),
-        Text(f"{said}, which this version does not know. task.refresh() asks again.", quiet=True),
+        Text(f"{said} task.refresh() asks again.", quiet=True),
     ]
 
 

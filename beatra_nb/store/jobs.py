@@ -9,7 +9,6 @@ prompts. A job stays open until its result has been delivered.
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 # "delivered": over, and its result is here. "refused": the service did not take it.
 OPEN = ("sending", "open")
 
-_FIELDS = "key, place, started, verb, path, body, fingerprint, model, title, task_id, status, process"
+_FIELDS = "key, place, started, verb, path, body, fingerprint, model, title, task_id, status"
 _TAKEN = "place = ? AND fingerprint = ? AND status IN ('sending', 'open', 'delivered')"
 DAY = 24 * 3600.0  # seconds that the service remembers a key
 PATIENCE = 5.0  # seconds that a job is held up by another program that holds the journal
@@ -49,7 +48,6 @@ class Job:
     title: str = ""
     task_id: str | None = None
     status: str = "sending"
-    process: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ class Jobs:
         row = _row(place, key, started, body, said)
         statement = (
             f"INSERT INTO jobs ({_FIELDS}) VALUES ({', '.join('?' * len(row))}) "  # noqa: S608
-            "ON CONFLICT (place, key) DO UPDATE SET body = excluded.body, process = excluded.process, "
+            "ON CONFLICT (place, key) DO UPDATE SET body = excluded.body, "
             "started = CASE WHEN status = 'sending' THEN started ELSE excluded.started END, "
             "title = excluded.title, task_id = NULL, seconds = NULL, status = 'sending'"
         )
@@ -279,12 +277,11 @@ def _row(place: str, key: str, started: float, body: bytes, said: Mapping[str, s
         _text(said["title"]),
         None,
         "sending",
-        os.getpid(),
     )
 
 
 def _job(row: Sequence[Any]) -> Job:
-    key, place, started, verb, path, body, fingerprint, model, title, task_id, status, process = row
+    key, place, started, verb, path, body, fingerprint, model, title, task_id, status = row
     return Job(
         key,
         place,
@@ -297,7 +294,6 @@ def _job(row: Sequence[Any]) -> Job:
         title or "",
         task_id,
         status,
-        process or 0,
     )
 
 

@@ -79,7 +79,6 @@ MIGRATIONS: tuple[Migration, ...] = (
                 status TEXT NOT NULL,
                 seconds REAL,
                 refunded TEXT,
-                process INTEGER,
                 UNIQUE (place, key)
             )
             """,
