@@ -33,7 +33,7 @@ _TITLES = {
     "Interrupted": "Interrupted",
     "BeatraError": "Something went wrong",
 }
-_UNSENT = "Not as it stands. No work was asked for, so nothing was charged."
+_UNSENT = "Not as it stands. Nothing was sent, so nothing was charged."
 _RESUME = "Not by running the cell again, which would begin another job: bn.pending() comes back to this one."
 _NEW_CALL = (
     "Yes, as a new call, which may be charged as well. What had arrived is kept in the error's .reply."

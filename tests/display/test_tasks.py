@@ -417,8 +417,8 @@ class TestLists:
         says(found, "running", TASK_ID, ".wait() finishes them", "1 found again", "1 lost")
         says(found, "music “Old song”, begun 2026-11-23 00:00 UTC: The service forgot", "key-1")
         says(lost, "Old song", "key-1")
-        says(PendingList([]), "Nothing is unfinished")
-        silent(PendingList([], [lost]), "Nothing is unfinished", ".wait()")
+        says(PendingList([]), "is unfinished")
+        silent(PendingList([], [lost]), "is unfinished", ".wait()")
 
     @pytest.mark.parametrize(
         ("passed", "words"),
