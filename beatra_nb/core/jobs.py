@@ -475,6 +475,7 @@ class Found:
     tasks: list[BaseTask] = field(default_factory=list)
     lost: list[LostJob] = field(default_factory=list)
     unheard: list[LostJob] = field(default_factory=list)
+    elsewhere: int = 0
 
 
 def pending(context: Context, make: Callable[[], BaseTask]) -> Flow[Found]:
@@ -484,7 +485,7 @@ def pending(context: Context, make: Callable[[], BaseTask]) -> Flow[Found]:
             "Unfinished jobs are found in the journal, and this client was made with journal=False.",
             hint="bn.tasks() lists the tasks that the service knows.",
         )
-    found = Found()
+    found = Found(elsewhere=context.jobs.elsewhere(context.place))
     trouble: BeatraError | None = None
     for job in context.jobs.unfinished(context.place):
         task = make()

@@ -200,11 +200,18 @@ class BasePendingList(Showable, Sequence[_T]):
         Jobs that were begun and cannot be found again by themselves.
     unheard : tuple of LostJob
         Jobs of which nobody could say how they are just now; they stay as they were.
+    elsewhere : int
+        How many more were begun here with another key, or at another address.
     """
 
     def __init__(
-        self, items: Sequence[_T], lost: Sequence[LostJob] = (), unheard: Sequence[LostJob] = ()
+        self,
+        items: Sequence[_T],
+        lost: Sequence[LostJob] = (),
+        unheard: Sequence[LostJob] = (),
+        elsewhere: int = 0,
     ) -> None:
+        self.elsewhere = elsewhere
         self.items = tuple(items)
         self.lost = tuple(lost)
         self.unheard = tuple(unheard)

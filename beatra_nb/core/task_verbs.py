@@ -424,7 +424,7 @@ class TaskVerbs(BaseClient):
 
         with asking(None, *COMING_BACK):
             found = self._run(lambda context: jobs.pending(context, self._new_task))
-        return PendingList(found.tasks, found.lost, found.unheard)  # type: ignore[arg-type]
+        return PendingList(found.tasks, found.lost, found.unheard, found.elsewhere)  # type: ignore[arg-type]
 
     def _new_task(self, embed: Embed = "auto") -> Task:
         from beatra_nb.core.task import Task  # loaded with the first task, not with the client
@@ -616,7 +616,7 @@ class AsyncTaskVerbs(BaseClient):
 
         with asking(None, *COMING_BACK):
             found = await self._run(lambda context: jobs.pending(context, self._new_task))
-        return AsyncPendingList(found.tasks, found.lost, found.unheard)  # type: ignore[arg-type]
+        return AsyncPendingList(found.tasks, found.lost, found.unheard, found.elsewhere)  # type: ignore[arg-type]
 
     def _new_task(self, embed: Embed = "auto") -> AsyncTask:
         from beatra_nb.core.task import AsyncTask  # loaded with the first task, not with the client

@@ -55,6 +55,11 @@ def pending_list(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     elif not (lost or unheard):
         body.append(Text("No job that was begun here with this account is unfinished.", quiet=True))
     body += [lost_job(item, scope) for item in (*lost[: scope.rows], *unheard[: scope.rows])]
+    if isinstance(more := get(obj, "elsewhere", 0), int) and more > 0:
+        said = "1 more was" if more == 1 else f"{more:,} more were"
+        body.append(
+            Text(f"{said} begun here with another key or at another address: connect there.", quiet=True)
+        )
     if (left := sum(max(0, len(each) - scope.rows) for each in (items, lost, unheard))) > 0:
         body.append(Text(f"… {left:,} more; .items, .lost and .unheard hold them all.", quiet=True))
     counts = [Badge("", f"{len(items):,} found again")] if items else []

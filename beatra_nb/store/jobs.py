@@ -183,6 +183,11 @@ class Jobs:
         )
         return [_job(row) for row in rows]
 
+    def elsewhere(self, place: str) -> int:
+        """Return how many unfinished jobs were begun with another key, or at another address."""
+        rows = self._glance("SELECT count(*) FROM jobs WHERE place != ? AND status IN (?, ?)", (place, *OPEN))
+        return int(rows[0][0]) if rows else 0
+
     def expected(self, place: str, model: str) -> float | None:
         """Return how long such jobs took lately: the median, in seconds."""
         rows = self._glance(

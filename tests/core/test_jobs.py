@@ -20,7 +20,9 @@ from beatra_nb.core import jobs, policy
 from beatra_nb.core.base_client import BaseClient
 from beatra_nb.core.flow import Answer, Pause
 from beatra_nb.core.music import MusicRequest
+from beatra_nb.core.settings import Secret
 from beatra_nb.core.task import Task
+from beatra_nb.store.accounts import tag
 from beatra_nb.store.journal import Journal, JournalWarning
 from tests.core.conftest import QUICK
 from tests.core.driving import (
@@ -46,7 +48,8 @@ from tests.core.wire import KEY, Wire, http
 MP3 = encoded("MP3", seconds=0.2)
 KINDS = pytest.mark.parametrize("kind", [bn.Client, bn.AsyncClient], ids=["sync", "async"])
 CLIP = {"artifact_id": "art_1", "audio_url": "https://cdn.example.com/1.mp3", "title": "Take"}
-DONE = state("succeeded", output={"clips": [CLIP]}, billing=billing())
+MADE = state("succeeded", output={"clips": [CLIP]}, billing=billing())
+DONE = state("succeeded", output={"clips": []}, billing=billing())  # with nothing to fetch
 POLL = ("GET", "/tasks/task_1")
 CANCEL = ("POST", "/tasks/task_1/cancel")
 
@@ -60,13 +63,20 @@ def row(key: str | None = None) -> Any:
     return dict(rows[0]) if rows else None
 
 
+def rows() -> list[Any]:
+    """All of them, oldest first."""
+    with closing(sqlite3.connect(Journal.open().path)) as file:
+        file.row_factory = sqlite3.Row
+        return [dict(each) for each in file.execute("SELECT * FROM jobs ORDER BY id")]
+
+
 def paid() -> Decimal:
     """What was paid by the journal's account."""
     return sum((entry.credits for entry in Journal.open() if entry.credits is not None), Decimal(0))
 
 
 def known(status: str = "running", **more: Any) -> Task:
-    return Task(None, state(status, **more), request_id="req_0", embed=False)
+    return Task(None, state(status, **more), request_id="req_0")
 
 
 # ── cadence ──
@@ -264,8 +274,9 @@ def test_a_cancel_that_hangs_does_not_outlast_the_timeout(timeout: float) -> Non
 
 
 def test_cancel_is_asked_for_once_and_waited_for() -> None:
-    world, task = World(), known(billing=billing())
-    watch = Watcher(lambda: len(world.sent) >= 2)
+    world = World()
+    task = begun(world.say(said(202, QUEUED)))
+    watch = Watcher(lambda: len(world.sent) >= 3)
     cancelled = state("canceled", billing=billing("80", "80"))
     world.say(
         *[said(body=state())] * 2,
@@ -274,10 +285,10 @@ def test_cancel_is_asked_for_once_and_waited_for() -> None:
         said(body=cancelled),
     )
     world.run(jobs.wait(world.context(), task, watch, None))
-    assert world.asked == [POLL, POLL, CANCEL, POLL, POLL]
+    assert world.asked[1:] == [POLL, POLL, CANCEL, POLL, POLL]
     assert task.status == "canceled"
     assert "Cancelling …" in watch.notes
-    assert paid() == -80, "what came back is counted once"
+    assert paid() == 0, "what came back is counted once"
 
 
 def test_a_press_is_noticed_at_once() -> None:
@@ -329,7 +340,7 @@ def test_an_id_from_outside_stays_within_its_path() -> None:
 def begun(world: World, prompt: str = "x", *, watch: Any = None, context: Any = None, **more: Any) -> Task:
     """Begin a job, as a client does."""
     request = MusicRequest.of(prompt, **more)
-    task = Task(None, embed=False)
+    task = Task(None)
     task.model, task.title, task.idempotency_key = request.model, request.body.get("title", ""), request.key
     world.run(jobs.begin(context or world.context(), request, task, watch or Watcher()))
     return task
@@ -360,11 +371,9 @@ async def test_a_job_is_on_disk_before_its_request_leaves(wire: Wire, kind: type
     before, after = seen[0], row()
     assert (before["key"], before["status"], before["task_id"]) == (task.idempotency_key, "sending", None)
     assert bytes(before["body"]) == wire.asked[0].body
-    assert (before["place"], before["path"], before["verb"]) == (
-        wire.base_url,
-        "/music/text-to-music",
-        "music",
-    )
+    assert (before["path"], before["verb"]) == ("/music/text-to-music", "music")
+    where, _, account = before["place"].partition(" ")
+    assert (where, account) == (wire.base_url, tag(Secret(KEY)))
     assert before["key"] == wire.asked[0].headers["idempotency-key"]
     assert (after["status"], after["task_id"], after["body"], after["title"]) == (
         "open",
@@ -372,10 +381,8 @@ async def test_a_job_is_on_disk_before_its_request_leaves(wire: Wire, kind: type
         None,
         None,
     )
-    for path in Journal.open().path.parent.glob("journal*"):
-        if path.suffix == ".sqlite3":
-            with closing(sqlite3.connect(path)) as file:
-                assert not any("secret plans" in line for line in file.iterdump())
+    for path in Journal.open().path.parent.iterdir():
+        assert b"secret plans" not in path.read_bytes(), path.name
 
 
 @pytest.mark.parametrize(
@@ -415,7 +422,7 @@ def test_where_nothing_came_of_it_the_request_is_forgotten(last: Step) -> None:
     with pytest.raises(bn.BeatraError):
         begun(world)
     assert (row()["status"], row()["body"], row()["title"]) == ("refused", None, None)
-    assert world.run(jobs.pending(world.context(), lambda: Task(None))) == ([], [])
+    assert pending(world) == NONE
 
 
 @pytest.mark.parametrize("first", [RESET, SILENT, page(503), no(500, "billing_failed", retryable=True)])
@@ -450,8 +457,8 @@ def test_an_interrupt_leaves_a_job_that_can_be_found() -> None:
     assert row()["status"] == "sending"
     assert Journal.open().view()[0].status == "interrupted"
     world.say(said(202, QUEUED))
-    found, lost = world.run(jobs.pending(world.context(), lambda: Task(None)))
-    assert ([task.id for task in found], lost) == (["task_1"], [])
+    found = pending(world)
+    assert ([task.id for task in found.tasks], found.lost) == (["task_1"], [])
 
 
 # ── again ──
@@ -494,26 +501,43 @@ def test_reuse_begins_anew_where_there_is_nothing_to_have(gone: Any) -> None:
     assert row()["task_id"] == "task_2"
 
 
-def test_reuse_sends_again_what_had_no_answer() -> None:
+ANSWERS = pytest.mark.parametrize(
+    ("answer", "attached"),
+    [(said(202, QUEUED, idempotent_replayed="true"), "replayed"), (said(202, QUEUED), "resent")],
+    ids=["it had it", "it had it not"],
+)
+
+
+@ANSWERS
+@pytest.mark.parametrize("way", ["rerun", "key"])
+def test_what_had_no_answer_is_sent_again(way: str, answer: Answer, attached: str) -> None:
     world = World().say(RESET)
+    more: Any = {"rerun": "reuse"} if way == "rerun" else {"idempotency_key": "mine"}
     with pytest.raises(bn.ConnectionFailed):
-        begun(world, rerun="reuse")
-    world.say(said(202, QUEUED))
-    task = begun(world, rerun="reuse")
+        begun(world, **more)
+    world.say(answer)
+    task = begun(world, **more)
     assert len({(wish.call.key, wish.call.body) for wish in world.sent}) == 1
-    assert (task.id, task.attached, task.idempotency_key) == ("task_1", "rerun", world.sent[0].call.key)
+    attached = way if attached == "replayed" else attached
+    assert (task.id, task.attached, task.idempotency_key) == ("task_1", attached, world.sent[0].call.key)
     assert row()["status"] == "open"
 
 
-def test_reuse_does_not_send_again_what_is_a_day_old() -> None:
+@pytest.mark.parametrize("way", ["reuse", "key"])
+def test_what_is_a_day_old_and_had_no_answer_is_neither_sent_again_nor_begun_anew(way: str) -> None:
     world = World().say(RESET)
+    more: Any = {"rerun": "reuse"} if way == "reuse" else {"idempotency_key": "mine"}
     with pytest.raises(bn.ConnectionFailed):
-        begun(world, rerun="reuse")
+        begun(world, **more)
+    sent = len(world.sent)
     world.clock.pass_by(86_400)
     world.say(said(202, QUEUED))
-    task = begun(world, rerun="reuse")
-    assert task.attached == ""
-    assert len({wish.call.key for wish in world.sent}) == 2
+    with pytest.raises(bn.InvalidInput, match="could be paid twice") as caught:
+        begun(world, **more)
+    assert "rerun='new'" in caught.value.hint
+    assert len(world.sent) == sent
+    other: Any = {"rerun": "new"} if way == "reuse" else {"idempotency_key": "another"}
+    assert begun(world, **other).attached == "", "as it says, that is another job"
 
 
 def test_reuse_does_not_attach_when_the_service_does_not_say() -> None:
@@ -576,19 +600,6 @@ def test_a_key_whose_task_is_gone_begins_a_job_that_is_known_again(delivered: bo
     assert began == pytest.approx(NOON + 90_000, abs=5), "its day begins now"
 
 
-def test_a_key_that_had_no_answer_for_a_day_begins_its_day_anew() -> None:
-    world = World().say(RESET)
-    with pytest.raises(bn.ConnectionFailed):
-        begun(world, idempotency_key="mine")
-    world.clock.pass_by(90_000)
-    with pytest.raises(bn.ConnectionFailed):
-        begun(world, idempotency_key="mine")
-    world.clock.pass_by(3600)
-    world.say(said(202, QUEUED))
-    found, lost = world.run(jobs.pending(world.context(), lambda: Task(None)))
-    assert ([task.id for task in found], lost) == (["task_1"], [])
-
-
 def test_without_a_journal_there_is_nothing_to_find() -> None:
     world = World().say(said(202, QUEUED))
     context = world.context(journal=False)
@@ -605,18 +616,23 @@ def test_without_a_journal_there_is_nothing_to_find() -> None:
 # ── pending ──
 
 
-def pending(world: World, **more: Any) -> tuple[list[Task], list[Any]]:
+NONE = jobs.Found()
+
+
+def pending(world: World, **more: Any) -> jobs.Found:
     return world.run(jobs.pending(world.context(**more), lambda: Task(None)))  # type: ignore[no-any-return]
 
 
-def test_pending_sends_the_very_same_again() -> None:
+@ANSWERS
+def test_pending_sends_the_very_same_again(answer: Answer, attached: str) -> None:
     world = World().say(RESET)
     with pytest.raises(bn.ConnectionFailed):
         begun(world, "dream pop", title="Night", model="suno-5.5")
     first = world.sent[0].call
     world.clock.pass_by(23 * 3600)
-    world.say(said(202, QUEUED))
-    (task,), lost = pending(world)
+    world.say(answer)
+    found = pending(world)
+    (task,) = found.tasks
     again = world.sent[-1].call
     assert (again.method, again.path, again.body, again.key) == (
         first.method,
@@ -626,12 +642,12 @@ def test_pending_sends_the_very_same_again() -> None:
     )
     assert (task.id, task.attached, task.title, task.model, task.idempotency_key) == (
         "task_1",
-        "pending",
+        "pending" if attached == "replayed" else attached,
         "Night",
         "suno-5.5",
         first.key,
     )
-    assert lost == []
+    assert (found.lost, found.unheard) == ([], [])
     assert paid() == 80
     began = datetime.fromisoformat(row()["started"]).astimezone(UTC).timestamp()
     assert began == pytest.approx(NOON, abs=5), "its day does not begin anew: the service's does not either"
@@ -641,8 +657,10 @@ def test_pending_asks_for_what_is_known() -> None:
     world = World().say(said(202, QUEUED), said(body=state("running")))
     begun(world)
     for _ in range(2):
-        (task,), lost = pending(world)
-        assert (task.id, task.status, task.attached, lost) == ("task_1", "running", "pending", [])
+        found = pending(world)
+        (task,) = found.tasks
+        assert (task.id, task.status, task.attached) == ("task_1", "running", "pending")
+        assert (found.lost, found.unheard) == ([], [])
     assert world.asked == [("POST", "/music/text-to-music"), POLL, POLL]
 
 
@@ -652,21 +670,23 @@ def test_pending_never_sends_what_is_a_day_old() -> None:
         begun(world, title="Night")
     sent = len(world.sent)
     world.clock.pass_by(86_400)
-    found, (lost,) = pending(world)
-    assert (found, len(world.sent)) == ([], sent)
+    found = pending(world)
+    (lost,) = found.lost
+    assert (found.tasks, found.unheard, len(world.sent)) == ([], [], sent)
     assert (lost.idempotency_key, lost.verb, lost.title) == (world.sent[0].call.key, "music", "Night")
     assert lost.started.timestamp() == pytest.approx(NOON)
     assert "could be paid twice" in lost.reason
-    assert pending(world) == ([], []), "it is told once"
+    assert pending(world) == NONE, "it is told once"
     assert row()["body"] is None
 
 
 def test_pending_tells_what_the_service_has_forgotten() -> None:
     world = World().say(said(202, QUEUED), no(404, "not_found"))
     begun(world)
-    found, (lost,) = pending(world)
-    assert (found, lost.reason) == ([], "The service does not know this task any more.")
-    assert pending(world) == ([], [])
+    found = pending(world)
+    (lost,) = found.lost
+    assert (found.tasks, found.unheard, lost.reason) == ([], [], "The service does not know this task any more.")
+    assert pending(world) == NONE
 
 
 def test_pending_tells_what_the_service_refuses() -> None:
@@ -674,9 +694,10 @@ def test_pending_tells_what_the_service_refuses() -> None:
     with pytest.raises(bn.ConnectionFailed):
         begun(world)
     world.say(no(402, "insufficient_balance"))
-    found, (lost,) = pending(world)
-    assert (found, lost.reason) == ([], "The service refused it: insufficient_balance.")
-    assert pending(world) == ([], [])
+    found = pending(world)
+    (lost,) = found.lost
+    assert (found.tasks, found.unheard, lost.reason) == ([], [], "The service refused it: insufficient_balance.")
+    assert pending(world) == NONE
 
 
 def test_pending_keeps_what_nobody_answers_for() -> None:
@@ -686,40 +707,37 @@ def test_pending_keeps_what_nobody_answers_for() -> None:
     with pytest.raises(bn.ConnectionFailed):
         pending(world)
     world.say(said(202, QUEUED))
-    assert [task.id for task in pending(world)[0]] == ["task_1"]
+    assert [task.id for task in pending(world).tasks] == ["task_1"]
 
 
 def test_pending_leaves_other_places_alone() -> None:
     world = World().say(said(202, QUEUED))
     begun(world, context=world.context("https://eu.example.com/v1"))
     begun(world, context=world.context(place="sandbox"))
-    assert pending(world) == ([], [])
+    assert pending(world) == NONE
     world.say(said(body=state()))
-    assert len(pending(world, base_url="https://eu.example.com/v1")[0]) == 1
-    assert len(pending(world, place="sandbox")[0]) == 1
+    assert len(pending(world, base_url="https://eu.example.com/v1").tasks) == 1
+    assert len(pending(world, place="sandbox").tasks) == 1
 
 
 def test_what_is_delivered_is_not_pending() -> None:
-    served = said(body=DONE)
-    world = World().say(said(202, QUEUED), served, Served([MP3]))
+    world = World().say(said(202, QUEUED), said(body=MADE), Served([MP3]))
     task = begun(world)
-    task.embed = "auto"
     world.run(jobs.wait(world.context(), task, Watcher(), None))
     assert task.clips[0].data == MP3
     assert row()["status"] == "delivered"
-    assert pending(world) == ([], [])
+    assert pending(world) == NONE
 
 
 def test_what_could_not_be_fetched_is_still_pending() -> None:
-    world = World().say(said(202, QUEUED), said(body=DONE), no(403, "forbidden"))
+    world = World().say(said(202, QUEUED))
     task = begun(world)
-    task.embed = "auto"
-    world.say(said(body=DONE), RESET)
+    world.say(said(body=MADE), RESET)
     world.run(jobs.wait(world.context(), task, Watcher(), None))
     assert task.clips[0].problem == "The connection was reset."
     assert row()["status"] == "open"
-    world.say(said(body=DONE))
-    assert [task.status for task in pending(world)[0]] == ["succeeded"]
+    world.say(said(body=MADE))
+    assert [task.status for task in pending(world).tasks] == ["succeeded"]
 
 
 def test_jobs_come_oldest_first_and_know_how_long_they_take() -> None:
@@ -730,7 +748,7 @@ def test_jobs_come_oldest_first_and_know_how_long_they_take() -> None:
         begun(world, model="suno-5.5")
         world.clock.pass_by(1)
     world.say(lambda wish: said(body=state("running", wish.call.path.rpartition("/")[2])))
-    assert [task.id for task in pending(world)[0]] == ["task_1", "task_2", "task_3"]
+    assert [task.id for task in pending(world).tasks] == ["task_1", "task_2", "task_3"]
     for number, seconds in enumerate((30.0, 10.0, 20.0), 1):
         world.context().jobs.deliver(PUBLIC, f"task_{number}", seconds)  # type: ignore[union-attr]
     world.say(said(202, state("queued", "task_4")))
@@ -820,15 +838,15 @@ def test_a_journal_in_trouble_never_costs_a_call(isolated: Path, trouble: str) -
     try:
         with pytest.warns(JournalWarning):
             task = begun(world.say(said(202, QUEUED)))
-        world.say(said(body=DONE), Served([MP3]))
-        task.embed = "auto"
-        world.run(jobs.wait(world.context(), task, Watcher(), None))
+        world.say(said(body=MADE), Served([MP3]))
+            world.run(jobs.wait(world.context(), task, Watcher(), None))
         assert (task.status, task.clips[0].data) == ("succeeded", MP3)
         sent = len(world.sent)
         if trouble != "locked":  # readers go on beside a writer
-            for more in ({"rerun": "reuse"}, {"idempotency_key": "mine"}):
-                with pytest.raises(bn.BeatraError, match="journal cannot be read"):
-                    begun(world, **more)
+            with pytest.raises(bn.InvalidInput, match="needs the journal, and it cannot be written"):
+                begun(world, rerun="reuse")
+            with pytest.raises(bn.BeatraError, match="journal cannot be read"):
+                begun(world, idempotency_key="mine")
             assert len(world.sent) == sent, "what could be paid twice is not sent"
     finally:
         if holder is not None:
@@ -912,12 +930,13 @@ async def test_pending_jobs_are_waited_for_and_delivered(
     wire: Wire, kind: type[BaseClient], quick: None
 ) -> None:
     wire.say(iter([b""]))
-    with pytest.raises(bn.ConnectionFailed, match="idempotency_key="):
+    with pytest.raises(bn.ConnectionFailed, match=r"bn\.pending\(\) comes back to it") as caught:
         await whole(kind, wire.base_url)
+    assert caught.value.resumable
     sent = len(wire.asked)
     clip = {"artifact_id": "art_1", "audio_url": f"{wire.base_url[:-3]}/cdn/1.mp3"}
     wire.say(
-        http(202, QUEUED),
+        http(202, QUEUED, idempotent_replayed="true"),
         http(200, state("succeeded", output={"clips": [clip]})),
         http(200, MP3, "audio/mpeg"),
     )
@@ -974,13 +993,55 @@ def test_one_silent_job_hides_no_other() -> None:
     with pytest.raises(bn.ConnectionFailed):
         begun(world, "another")
     world.say(said(body=state("running")), RESET)
-    (task,), (lost,) = pending(world)
-    assert task.id == "task_1"
-    assert "ask bn.pending() again" in lost.reason
+    found = pending(world)
+    assert ([task.id for task in found.tasks], found.lost) == (["task_1"], [])
+    (silent,) = found.unheard
+    assert silent.idempotency_key == world.sent[1].call.key
+    assert "ask bn.pending() again" in silent.reason
     world.say(said(body=state("running")), said(202, state("queued", "task_2")))
-    tasks, none = pending(world)
-    assert [task.id for task in tasks] == ["task_1", "task_2"]
-    assert none == []
+    found = pending(world)
+    assert [task.id for task in found.tasks] == ["task_1", "task_2"]
+    assert (found.lost, found.unheard) == ([], [])
+
+
+def three_jobs(world: World) -> None:
+    names = iter(["task_1", "task_2", "task_3"])
+    world.say(lambda _: said(202, state("queued", next(names))))
+    for _ in range(3):
+        begun(world)
+
+
+def test_where_nobody_answers_the_others_are_not_asked() -> None:
+    world = World()
+    three_jobs(world)
+    world.say(said(body=state("running")), RESET)
+    found = pending(world)
+    assert [task.id for task in found.tasks] == ["task_1"]
+    assert world.asked[3:] == [POLL, ("GET", "/tasks/task_2")]
+    assert [job.idempotency_key for job in found.unheard] == [wish.call.key for wish in world.sent[1:3]]
+    world.say(SILENT)
+    with pytest.raises(bn.Timeout):
+        pending(world)
+    assert world.asked[5:] == [POLL], "nobody was found: that is the error itself"
+    world.say(lambda wish: said(body=state("running", wish.call.path.rpartition("/")[2])))
+    assert len(pending(world).tasks) == 3, "none was closed"
+
+
+def test_where_the_service_answers_every_job_is_asked_for() -> None:
+    world = World()
+    three_jobs(world)
+    world.say(page(503))
+    with pytest.raises(bn.ServerError):
+        pending(world)
+    assert world.asked[3:] == [("GET", f"/tasks/task_{n}") for n in (1, 2, 3)]
+    world.say(page(503), no(404, "not_found"), page(503))
+    found = pending(world)
+    assert ([job.idempotency_key for job in found.lost], len(found.unheard), found.tasks) == (
+        [world.sent[1].call.key],
+        2,
+        [],
+    )
+    assert [job["status"] for job in rows()] == ["open", "lost", "open"]
 
 
 @pytest.mark.parametrize(
@@ -994,7 +1055,7 @@ def test_a_job_that_may_have_been_taken_is_closed_by_nothing_but_the_service_s_o
     with pytest.raises(bn.BeatraError):
         pending(world)
     world.say(said(202, QUEUED))
-    (task,), _ = pending(world)
+    (task,) = pending(world).tasks
     assert task.id == "task_1"
 
 
@@ -1012,5 +1073,5 @@ def test_a_stranger_s_404_makes_no_second_job() -> None:
 def test_a_task_that_made_nothing_is_over_all_the_same() -> None:
     world = World().say(said(202, QUEUED), said(body=state("succeeded", output={"clips": []})))
     begun(world)
-    assert pending(world)[0][0].done
-    assert pending(world) == ([], [])
+    assert pending(world).tasks[0].done
+    assert pending(world) == NONE
