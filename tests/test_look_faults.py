@@ -172,7 +172,7 @@ async def test_waiting_ends_when_the_service_says_no(
         with pytest.raises(bn.APIError) as caught:
             await done(task.wait, timeout=30)
         assert told(caught.value) == error_of_one(row)
-        assert f"The task goes on: bn.task({song[0]!r}).wait() comes back" in (caught.value.hint or "")
+        assert f"The task goes on: {task.found_by}.wait() comes back" in (caught.value.hint or "")
         assert len(saw(box, since, "/tasks/")) == 1
         assert task.status == "running", "nothing is made up"
         await done(task.wait)
@@ -205,7 +205,7 @@ async def test_what_cannot_be_read_for_ever_ends_the_wait(
         with pytest.raises(bn.APIError) as caught:
             await done(task.wait, timeout=30)
         assert (caught.value.code, caught.value.retryable) == (None, False)
-        assert "bn.task(" in (caught.value.hint or "")
+        assert f"{task.found_by}.wait() comes back" in (caught.value.hint or "")
     assert len(saw(box, since, "/tasks/")) == 4
 
 

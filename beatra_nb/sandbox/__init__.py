@@ -394,11 +394,15 @@ if hasattr(os, "register_at_fork"):
 def _folder(state: str | os.PathLike[str] | None) -> Path:
     if state is None:
         return sandbox_home().absolute()
-    if not isinstance(state, str | os.PathLike) or not os.fspath(state):
-        raise InvalidInput(
-            f"state must be a folder's path, not {state!r:.60}.", hint="Leave state= out for the usual one."
-        )
-    return Path(state).expanduser().absolute()
+    try:
+        path = os.fspath(state)
+        if path and isinstance(path, str) and b"\0" not in os.fsencode(path):
+            return Path(path).expanduser().absolute()
+    except (TypeError, ValueError, RuntimeError):  # no path; no text that a disk takes; ~ of nobody
+        pass
+    raise InvalidInput(
+        f"state must be a folder's path, not {state!r:.60}.", hint="Leave state= out for the usual one."
+    )
 
 
 def _random_word(length: int) -> str:

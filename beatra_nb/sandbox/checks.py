@@ -8,6 +8,9 @@ from typing import Any
 
 from beatra_nb.sandbox.contract import Refusal, pointer
 
+MAX_DEPTH = 64  # of objects and lists within each other: deeper, and writing them out again may fail
+MAX_METADATA = 16 * 1024
+
 
 def parse_json(raw: bytes) -> dict[str, Any]:
     """Read a body as one JSON object.
@@ -15,7 +18,7 @@ def parse_json(raw: bytes) -> dict[str, Any]:
     Raises
     ------
     Refusal
-        ``invalid_request`` with status 400 for what is not JSON.
+        ``invalid_request`` with status 400 for what is not JSON, or is nested beyond reason.
     """
     try:
         body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
@@ -26,6 +29,9 @@ def parse_json(raw: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(body, dict):
         raise Refusal("invalid_request", "The body must be a JSON object.", status=400, param="")
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _too_deep(body):
+        message = f"The body is nested more than {MAX_DEPTH} levels deep."
+        raise Refusal("invalid_request", message, status=400, param="")
     return body
 
 
@@ -74,7 +80,7 @@ class Checker:
         required: bool = False,
         longest: int | None = None,
     ) -> str | None:
-        """Read a string."""
+        """Read a string; what no UTF-8 can hold in it is replaced."""
         value = (self.body if of is None else of).get(name)
         if value is None:
             if required:
@@ -86,7 +92,7 @@ class Checker:
         if longest is not None and len(value) > longest:
             self.bad(pointer(*path, name), f"must be at most {longest:,} characters, not {len(value):,}")
             return None
-        return value
+        return well_formed(value)
 
     def boolean(self, name: str, of: dict[str, Any] | None = None, *path: str) -> bool:
         """Read true or false."""
@@ -101,6 +107,13 @@ class Checker:
         if value is not None and not isinstance(value, dict):
             self.bad(pointer(*path, name), "must be an object")
         return value if isinstance(value, dict) else {}
+
+    def metadata(self) -> dict[str, Any]:
+        """Read the user's own notes, within bounds: they are kept, and stand in every list."""
+        value = self.mapping("metadata")
+        if len(json.dumps(value, separators=(",", ":"))) > MAX_METADATA:
+            self.bad("/metadata", f"must be at most {MAX_METADATA:,} bytes of JSON")
+        return value
 
     def number(
         self, name: str, low: float, high: float, of: dict[str, Any] | None = None, *path: str
@@ -150,6 +163,14 @@ def well_formed(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inside = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [item for items in inside for item in items if isinstance(item, dict | list)]
+    return bool(level)
 
 
 def _finite(text: str) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import secrets
 import threading
 import time
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 
 MAX_FILE = 100 * 1024 * 1024
 MAX_FIELD = 64 * 1024
+MAX_FORM = MAX_FILE + 4 * MAX_FIELD
 MAX_PARTS = 32
+MAX_HEADERS = 8 * 1024  # of one part
 BLOCK = 2 * 1024 * 1024
 # So much of a body that is refused is read and thrown away, so that the client sees the answer and not a reset.
 DRAIN_BYTES = 256 * 1024 * 1024
 DRAIN_SECONDS = 10.0
+DRAIN_PAUSE = 1.0  # whoever sends nothing for so long is waiting for an answer
 
 
 @dataclass(slots=True)
@@ -49,6 +53,20 @@ def too_large() -> Refusal:
     limit = MAX_FILE // (1024 * 1024)
     message = f"The file is larger than {limit} MB, the most that an upload may hold."
     return Refusal("invalid_request", message, status=413, param="/file", headers={"connection": "close"})
+
+
+async def refuse_length(length: int, parts: AsyncIterator[bytes] | None) -> None:
+    """Refuse a body that says it is too long, before any of it is looked at.
+
+    Raises
+    ------
+    Refusal
+        When ``length`` is more than the largest file and its form can have.
+    """
+    if length > MAX_FORM:
+        if parts is not None:
+            await _drain(parts)
+        raise too_large()
 
 
 async def receive(content_type: str, parts: AsyncIterator[bytes], folder: Path) -> Received:
@@ -75,10 +93,9 @@ async def receive(content_type: str, parts: AsyncIterator[bytes], folder: Path) 
 
 async def _drain(parts: AsyncIterator[bytes]) -> None:
     until, left = time.monotonic() + DRAIN_SECONDS, DRAIN_BYTES
-    async for part in parts:
-        left -= len(part)
-        if left < 0 or time.monotonic() > until:
-            return
+    with suppress(TimeoutError, StopAsyncIteration):
+        while left >= 0 and time.monotonic() < until:
+            left -= len(await asyncio.wait_for(anext(parts), DRAIN_PAUSE))
 
 
 def _boundary(content_type: str) -> bytes:
@@ -91,6 +108,10 @@ def _boundary(content_type: str) -> bytes:
             "invalid_request", "Content-Type must be multipart/form-data with a boundary.", status=415
         )
     return boundary
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class _Form:
@@ -118,7 +139,7 @@ class _Form:
         self._field = ""
         self._kind = "skip"
         self._text = bytearray()
-        self._parts = 0
+        self._parts = self._header_bytes = self._total = 0
         self._whole = False
         self._block = bytearray()
         self._hash = hashlib.sha256()
@@ -129,6 +150,9 @@ class _Form:
 
     async def feed(self, data: bytes) -> None:
         """Take the next bytes of the body."""
+        self._total += len(data)
+        if self._total > MAX_FORM:  # also in parts that nobody asked for
+            raise too_large()
         self._block += data
         if len(self._block) >= BLOCK:
             await self._hand_over()
@@ -186,12 +210,21 @@ class _Form:
             raise Refusal("invalid_request", f"The form holds more than {MAX_PARTS} parts.")
         self._headers, self._field, self._kind = {}, "", "skip"
         self._text = bytearray()
+        self._header_bytes = 0
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._count_header(end - start)
         self._name += data[start:end]
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count_header(end - start)
         self._value += data[start:end]
+
+    def _count_header(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > MAX_HEADERS:
+            message = f"A part of the form has headers longer than {MAX_HEADERS:,} bytes."
+            raise Refusal("invalid_request", message, status=400)
 
     def _header_end(self) -> None:
         self._headers[self._name.decode("latin-1").strip().lower()] = self._value.decode("utf-8", "replace")
@@ -222,7 +255,7 @@ class _Form:
             if self.received.size > MAX_FILE:
                 raise too_large()
             if self._file is None:
-                self._file = self.received.path.open("xb", buffering=0)
+                self._file = self.received.path.open("xb", buffering=0, opener=_private)
             with memoryview(data)[start:end] as piece:
                 self._hash.update(piece)
                 written = self._file.write(piece)

@@ -65,7 +65,7 @@ def music_request(body: dict[str, Any], *, reference: bool) -> MusicRequest:
         check.bad("/prompt", "or /lyrics must hold some text")
     instrumental = check.boolean("instrumental")
     title = well_formed((check.text("title", longest=MAX_TITLE) or "").strip()) or None
-    metadata = check.mapping("metadata")
+    metadata = check.metadata()
     options = check.mapping("model_options")
     suno, sandbox = _options(check, options, model)
     artifact_id, token = _reference(check, wanted=reference)

@@ -87,11 +87,14 @@ class Server:
         self._uvicorn = _Uvicorn(config, self._ready.set)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="beatra-sandbox", daemon=True)
-        self._thread.start()
-        if not self._ready.wait(START_TIMEOUT) or self._failure is not None:
+        try:
+            self._thread.start()
+            if not self._ready.wait(START_TIMEOUT) or self._failure is not None:
+                raise SandboxUnavailable(f"The sandbox server did not start: {self._failure!r:.200}")
+            self.studio.resume()
+        except BaseException:  # also an interrupt: no thread and no port stays behind
             self.stop()
-            raise SandboxUnavailable(f"The sandbox server did not start: {self._failure!r:.200}")
-        self.studio.resume()
+            raise
 
     def _run(self) -> None:
         try:
@@ -118,7 +121,7 @@ class Server:
             with suppress(RuntimeError):  # the loop has just closed by itself
                 loop.call_soon_threadsafe(self._leave)
         self.studio.close()
-        if self._thread is not threading.current_thread():
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(STOP_TIMEOUT)
         self._socket.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import mimetypes
 import re
 import sqlite3
@@ -14,10 +13,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from beatra_nb.sandbox.checks import Checker, parse_json
+from beatra_nb.sandbox.checks import MAX_DEPTH, Checker, parse_json
 from beatra_nb.sandbox.contract import Refusal, fingerprint, new_id
 from beatra_nb.sandbox.exchange import JSON, exchange_of, origin_of
-from beatra_nb.sandbox.multipart import MAX_FIELD, MAX_FILE, Received, receive, too_large
+from beatra_nb.sandbox.multipart import Received, receive, refuse_length
 from beatra_nb.sandbox.state import answers, artifacts
 from beatra_nb.sandbox.state.artifacts import Artifact, safe_name
 from beatra_nb.sandbox.state.sql import transaction
@@ -25,7 +24,6 @@ from beatra_nb.sandbox.studio import Studio, needs
 from beatra_nb.sandbox.task_wire import artifact_body
 
 PURPOSES = ("media_input", "reference_audio")
-SLACK = 4 * MAX_FIELD  # what a form may hold besides its file
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
 
 
@@ -41,30 +39,40 @@ class Uploads:
         needs(("python_multipart",), "Uploading")
         key = self._studio.free(exchange)
         length = request.headers.get("content-length", "0")
-        if int(length if length.isdecimal() else 0) > MAX_FILE + SLACK and _waits(request):
-            raise too_large()  # it has not sent anything yet and need not
+        # Who waits for leave to send has not sent anything yet and need not.
+        sent = None if _waits(request) else request.stream()
+        await refuse_length(int(length) if length.isdecimal() else 0, sent)
         await self._studio.ask(_ready)
         files = self._studio.desk.files
         try:
             received = await receive(request.headers.get("content-type", ""), request.stream(), files)
         except OSError as problem:
             raise self._studio.trouble(problem) from None
-        kept = False
         try:
             artifact = _checked(received)
             exchange.fingerprint = fingerprint(_identity(artifact))
             print_ = fingerprint({"path": "uploads", "body": _identity(artifact)})
             await asyncio.to_thread(received.path.rename, files / artifact.path)
             received.path = files / artifact.path
-            found, kept = await self._studio.ask(_keep, artifact, key, print_)
-        finally:
-            if not kept:
-                with suppress(OSError):
-                    received.path.unlink()
+        except BaseException:
+            _remove(received.path)
+            raise
+        try:
+            found, kept = await self._studio.ask(_keep, artifact, key, print_, files)
+        except Exception:  # not when the server stops meanwhile: the state may be keeping it at this moment
+            _remove(received.path)
+            raise
+        if not kept:
+            _remove(received.path)
         exchange.effect, exchange.replayed = kept, not kept
         self._studio.use(key)
         replayed = None if kept else {"idempotent-replayed": "true"}
         return JSON(artifact_body(found, origin_of(request.scope)), 201, replayed)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def _waits(request: Request) -> bool:
@@ -81,11 +89,17 @@ def _identity(artifact: Artifact) -> dict[str, Any]:
     return {name: getattr(artifact, name) for name in names}
 
 
-def _keep(db: sqlite3.Connection, artifact: Artifact, key: str | None, print_: str) -> tuple[Artifact, bool]:
+def _keep(
+    db: sqlite3.Connection, artifact: Artifact, key: str | None, print_: str, files: Path
+) -> tuple[Artifact, bool]:
+    """Keep an artifact, and True; or return what the key has made before, its file there again if it was gone."""
     with transaction(db):
         if (known := answers.recall(db, key, print_)) is not None:
             before = artifacts.by_id(db, known["artifact_id"])
             if before is not None:
+                if not (files / before.path).exists():
+                    (files / artifact.path).replace(files / before.path)
+                    artifacts.revive(db, before.id)
                 return before, False
         artifacts.add(db, artifact)
         answers.remember(db, key, print_, {"artifact_id": artifact.id})
@@ -114,9 +128,11 @@ def _checked(received: Received) -> Artifact:
     metadata: dict[str, Any] = {}
     if fields.get("metadata") is not None:
         try:
-            metadata = parse_json(fields["metadata"].encode())
-        except (Refusal, json.JSONDecodeError):
-            check.bad("/metadata", "must be a JSON object")
+            fields["metadata"] = parse_json(fields["metadata"].encode())
+        except Refusal:
+            check.bad("/metadata", f"must be a JSON object, nested at most {MAX_DEPTH} levels deep")
+        else:
+            metadata = check.metadata()
     check.finish()
     artifact_id = new_id("art_")
     return Artifact(

@@ -342,7 +342,7 @@ def test_a_server_that_never_stops_is_stopped(monkeypatch: pytest.MonkeyPatch, i
 
 
 def test_a_service_that_asks_to_wait_is_waited_for() -> None:
-    world = World().say(no(429, "rate_limited", retryable=True, retry_after="7"), Served([MP3]))
+    world = World().say(said(503, b"", retry_after="7"), Served([MP3]))
     began = world.clock.now
     assert fetched(world).data == MP3
     assert 7 <= world.clock.now - began < 8
@@ -457,11 +457,12 @@ def test_one_bad_take_does_not_cost_the_other() -> None:
     assert "not with https" in task.clips[0].problem
 
 
-def test_what_shall_not_be_embedded_is_not_fetched() -> None:
-    task = Task(None, made(), embed=False)
-    world = World()
+@pytest.mark.parametrize("embed", ["auto", True, False])
+def test_audio_is_fetched_whether_or_not_the_output_shall_hold_it(embed: Any) -> None:
+    task = Task(None, made(), embed=embed)
+    world = World().say(Served([MP3]))
     world.run(jobs.wait(world.context(), task, Watcher(), None))
-    assert world.wishes == []
+    assert task.clips[0].data == MP3
 
 
 @pytest.mark.parametrize("ident", ["../../x", "a/b", "x" * 5000, "\0", "nul", "\ud800", "日本", "."])

@@ -714,10 +714,12 @@ def test_pending_leaves_other_places_alone() -> None:
     world = World().say(said(202, QUEUED))
     begun(world, context=world.context("https://eu.example.com/v1"))
     begun(world, context=world.context(place="sandbox"))
-    assert pending(world) == NONE
+    assert pending(world) == jobs.Found(elsewhere=2)
+    assert [job["status"] for job in rows()] == ["open"] * 2
     world.say(said(body=state()))
-    assert len(pending(world, base_url="https://eu.example.com/v1").tasks) == 1
-    assert len(pending(world, place="sandbox").tasks) == 1
+    for place in ({"base_url": "https://eu.example.com/v1"}, {"place": "sandbox"}):
+        found = pending(world, **place)
+        assert (len(found.tasks), found.elsewhere) == (1, 1)
 
 
 def test_what_is_delivered_is_not_pending() -> None:
@@ -778,27 +780,48 @@ def test_a_row_for_each_verb_and_the_credits_add_up() -> None:
 
 
 def test_a_refund_is_counted_once_however_it_comes_to_be_known() -> None:
-    back = said(body=state("canceled", billing=billing("80", "80")))
+    def context(world: World, task: Task) -> Any:
+        return world.say(
+            said(body=state("canceled", task.id, billing=billing("80", "80"), output={}))
+        ).context()
 
     def by_cancel(world: World, task: Task) -> None:
-        world.run(jobs.cancel(world.say(back).context(), task, None))
+        world.run(jobs.cancel(context(world, task), task, None))
 
     def by_wait(world: World, task: Task) -> None:
-        world.run(jobs.wait(world.say(back).context(), task, Watcher(), None))
+        world.run(jobs.wait(context(world, task), task, Watcher(), None))
 
     def by_a_press(world: World, task: Task) -> None:
-        world.run(jobs.wait(world.say(back).context(), task, Watcher(lambda: True), None))
+        world.run(jobs.wait(context(world, task), task, Watcher(lambda: True), None))
 
     def by_a_look(world: World, task: Task) -> None:
-        world.run(jobs.look(world.say(back).context(), task))
+        world.run(jobs.look(context(world, task), task))
 
-    for way in (by_cancel, by_wait, by_a_press, by_a_look):
+    def by_another_kernel(world: World, task: Task) -> None:
+        world.run(jobs.look(context(world, task), Task(None, state(ident=task.id))))
+
+    def by_coming_back(world: World, task: Task) -> None:
+        world.run(jobs.pending(context(world, task), lambda: Task(None)))
+
+    ways = (by_cancel, by_wait, by_a_press, by_a_look, by_another_kernel, by_coming_back)
+    for number, way in enumerate(ways, 1):
         world = World()
-        task = begun(world.say(said(202, QUEUED)))
+        task = begun(world.say(said(202, state("queued", f"task_{number}", billing=billing()))))
+        assert paid() == 80
         way(world, task)
-        for again in (by_cancel, by_wait, by_a_look):
+        assert paid() == 0, way.__name__
+        for again in ways:
             again(world, task)
         assert paid() == 0, way.__name__
+
+
+def test_what_was_not_paid_here_is_not_counted_when_it_comes_back() -> None:
+    world, task = World(), known(billing=billing())
+    world.say(said(body=state("canceled", billing=billing("80", "80"))))
+    world.run(jobs.wait(world.context(), task, Watcher(), None))
+    world.run(jobs.look(world.context(), Task(None, state())))
+    assert paid() == 0
+    assert task.billing.refunded == 80
 
 
 def test_part_of_a_charge_may_come_back() -> None:
@@ -839,7 +862,7 @@ def test_a_journal_in_trouble_never_costs_a_call(isolated: Path, trouble: str) -
         with pytest.warns(JournalWarning):
             task = begun(world.say(said(202, QUEUED)))
         world.say(said(body=MADE), Served([MP3]))
-            world.run(jobs.wait(world.context(), task, Watcher(), None))
+        world.run(jobs.wait(world.context(), task, Watcher(), None))
         assert (task.status, task.clips[0].data) == ("succeeded", MP3)
         sent = len(world.sent)
         if trouble != "locked":  # readers go on beside a writer

@@ -383,18 +383,20 @@ def test_progress_only_grows_and_ends_at_the_size() -> None:
 
 def test_each_attempt_is_counted_and_hashed_anew() -> None:
     told: list[int] = []
+    data = encoded("WAV", seconds=16.0)
+    assert len(data) > 2 * uploads.PIECE
     world = World().say(
         reads(50_000, RESET, upto=300_000), reads(50_000, page(503)), reads(50_000, said(201, MADE))
     )
-    artifact = sent(world, WAV, progress=told.append)
+    artifact = sent(world, data, progress=told.append)
     attempts: list[list[int]] = [[]]
     for count in told:
         if attempts[-1] and count < attempts[-1][-1]:
             attempts.append([])
         attempts[-1].append(count)
     first, second, third = [part[-1] for part in attempts]
-    assert (0 < first < len(WAV), second, third) == (True, len(WAV), len(WAV))
-    assert artifact.sha256 == hashlib.sha256(WAV).hexdigest()
+    assert (0 < first < len(data), second, third) == (True, len(data), len(data))
+    assert artifact.sha256 == hashlib.sha256(data).hexdigest()
 
 
 def test_the_hash_follows_who_winds_back() -> None:

@@ -176,7 +176,7 @@ def test_what_is_hostile_is_kept_as_text(jobs: Jobs) -> None:
     begin(jobs, title="half \ud83d", model="m'); DROP TABLE jobs; --")
     jobs.attach(HERE, "k", "t" * 10_000)
     (row,) = on_disk()
-    assert (len(row["task_id"]), row["model"]) == (300, "m'); DROP TABLE jobs; --")
+    assert (len(row["task_id"]), row["model"]) == (4000, "m'); DROP TABLE jobs; --")
 
 
 # ── uploads ──
@@ -184,14 +184,14 @@ def test_what_is_hostile_is_kept_as_text(jobs: Jobs) -> None:
 
 def keep(jobs: Jobs, ident: str = "art_1", place: str = HERE, **more: Any) -> None:
     said = {"sha256": "ab", "purpose": "media_input", "url": "u", "media_type": "audio/mpeg"} | more
-    jobs.keep_upload(place, size=100, metadata={"b": [1], "a": "é"}, time=NOON, artifact_id=ident, **said)
+    jobs.keep_upload(place, size=100, metadata={"b": [1], "a": "é"}, time=NOON, sandbox=False, artifact_id=ident, **said)
 
 
 def test_uploads_are_found_by_place_and_size(jobs: Jobs) -> None:
     keep(jobs)
     keep(jobs, "art_2")
     keep(jobs, "art_3", "sandbox")
-    one = Upload("ab", "media_input", {"a": "é", "b": [1]}, "art_1", "u", "audio/mpeg")
+    one = Upload("ab", "media_input", {"a": "é", "b": [1]}, "art_1", "u", "audio/mpeg", sandbox=False)
     assert [upload.artifact_id for upload in jobs.uploaded(HERE, 100)] == ["art_2", "art_1"], "newest first"
     assert jobs.uploaded(HERE, 100)[1] == one
     assert jobs.uploaded(HERE, 101) == []

@@ -55,7 +55,7 @@ def design(
     *,
     weird: float = 0.0,
     loose: float = 0.0,
-    heard: tuple[float, int, bool] | None = None,
+    heard: tuple[float, int | None, bool] | None = None,
 ) -> Design:
     """Decide what a take is.
 
@@ -68,7 +68,7 @@ def design(
     weird, loose : float
         From 0 to 1: strange chords and instruments; players of other genres.
     heard : tuple, optional
-        Tempo, tonic and whether minor, of a reference to follow; the brief's own words beat it.
+        Tempo, tonic (None if unclear) and whether minor, of a reference to follow; the brief's own words beat it.
     """
     genre = brief.genre
     pick = chance.stream(seed, "design", genre.name)
@@ -79,8 +79,10 @@ def design(
     tonic = pick.randrange(12)
     dark = brief.dark
     if heard is not None:
-        tempo, tonic = _octave(heard[0], low, high), heard[1]
-        dark = heard[2] if dark is None else dark
+        tempo = _octave(heard[0], low, high)
+        if heard[1] is not None:
+            tonic = heard[1]
+            dark = heard[2] if dark is None else dark
     tempo = brief.tempo if brief.tempo is not None else tempo
     tonic = brief.tonic if brief.tonic is not None else tonic
     fitting = [m for m in genre.modes if dark is None or (m in harmony.DARK) == dark]

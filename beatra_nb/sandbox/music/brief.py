@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from beatra_nb.sandbox.music import measures
 from beatra_nb.sandbox.music.genre import Genre
 from beatra_nb.sandbox.music.genres import BY_NAME, GENRES
 from beatra_nb.sandbox.music.order import LEAST_SECONDS, MOST_SECONDS
@@ -151,30 +152,19 @@ _ELSEWHERE = {
     "фортепиано": "classical", "техно": "techno",
 }  # fmt: skip
 
-_NUMBER = r"(\d{1,6}(?:[.,]\d{1,3})?)"
-_WORDS = {
-    "half": 0.5, "a": 1.0, "an": 1.0, "one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0, "six": 6.0,
-    "eight": 8.0, "ten": 10.0, "twelve": 12.0, "fifteen": 15.0, "twenty": 20.0, "thirty": 30.0, "forty": 40.0,
-    "sixty": 60.0, "ninety": 90.0, "eine": 1.0, "une": 1.0, "un": 1.0, "una": 1.0,
-}  # fmt: skip
-_COUNT = rf"(?:{_NUMBER}|\b({'|'.join(_WORDS)}))"
-_SECONDS = re.compile(rf"{_COUNT}[\s-]*(?:seconds?|secs?|sekunden?|segundos?|secondes?|秒|s\b)", re.I)
-_MINUTES = re.compile(
-    rf"{_COUNT}[\s-]*(?:a[\s-]+)?(?:minutes?|mins?|minuten?|minutos?|分钟|分)(?![\w])", re.I
+# What is declined: "not jazz", "anything but metal", "no trap or drill".
+_NOT = (
+    r"(?<!\w)(?:no|not|never|without|except(?:[ ]for)?|(?:any|every)thing[ ]but|other[ ]than|instead[ ]of|rather[ ]than|"
+    r"kein\w*|nicht|ohne|sin|sans|\w+n['’]t(?:[ ]want|[ ]like)?)\s+"
+    r"(?:(?:a|an|the|any|too|so|very|really|more|much|like|to|be)\s+){0,2}"
 )
-_HALF_MINUTE = re.compile(r"half[\s-]+a[\s-]+minute", re.I)
-_DECADE = re.compile(
-    r"\b(?:(?:the|from|in|late|early|mid)[\s-]+(?:19)?[2-9]0['’]?s|(?:19)?[78]0['’]?s)\b"
-)  # no length
-_CLOCK = re.compile(r"(?<![\d:])(\d{1,2}):([0-5]\d)(?![\d:])")
-_TEMPO = re.compile(rf"{_NUMBER}\s*(?:bpm|beats per minute|schläge)|(?:tempo|bpm)\s*[:=]?\s*{_NUMBER}", re.I)
-_KEY = re.compile(
-    r"\b(?:in|[Kk]ey(?: of)?|[Tt]onart)?[\s:]*\b([A-H]|[a-h](?=[is]{0,2}[\s-]*(?i:dur|moll)))"
-    r"\s*(♯|#|♭|b(?=\s|[-\s]*(?:maj|min|flat))|\s?sharp|\s?flat|is\b|es\b)?"
-    r"[\s-]*(major|minor|maj|min|dur|moll|Dur|Moll|majeur|mineur|mayor|menor)\b"
+_GENRE_WORDS = "|".join(
+    sorted((re.escape(word) for genre in GENRES for word in genre.words), key=len, reverse=True)
 )
-_TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11, "H": 11}
-
+_NO_GENRE = re.compile(
+    rf"{_NOT}(?:{_GENRE_WORDS})(?!\w)(?:\s*(?:,\s*)?(?:or|nor|oder)\s+(?:{_GENRE_WORDS})(?!\w))*"
+)
+_NO_MOOD = re.compile(rf"{_NOT}\w+")
 
 def read(prompt: str, *, seed_pick: float = 0.0, seconds: float | None = None) -> Brief:
     """Return the brief behind a prompt.
@@ -195,10 +185,10 @@ def read(prompt: str, *, seed_pick: float = 0.0, seconds: float | None = None) -
     ('jazz', 12.0, 140.0, 10, ['drums'])
     """
     text = prompt.casefold()
-    dark, energy, pace, brightness = _mood(text)
-    genre = _genre(text)
-    tonic, minor = _key(prompt)
-    asked = seconds if seconds is not None else _length(text)
+    dark, energy, pace, brightness = _mood(_NO_MOOD.sub(" ", text))
+    genre = _genre(_NO_GENRE.sub(" ", text))
+    tonic, minor = measures.key(prompt)
+    asked = seconds if seconds is not None else measures.length(text)
     length = None if asked is None else min(MOST_SECONDS, max(LEAST_SECONDS, asked))
     wanted, refused = _players(text)
     if minor is not None:
@@ -206,8 +196,11 @@ def read(prompt: str, *, seed_pick: float = 0.0, seconds: float | None = None) -
     named = genre is not None
     if genre is None:
         choices = _BY_MOOD[(bool(dark), energy < 0)] if dark is not None or energy else _ANY
+        declined = " ".join(match.group() for match in _NO_GENRE.finditer(text))
+        spared = [name for name in choices if not any(_starts(declined, w) for w in BY_NAME[name].words)]
+        choices = tuple(spared) or _ANY
         genre = BY_NAME[choices[min(len(choices) - 1, int(seed_pick * len(choices)))]]
-    tempo = _tempo(text)
+    tempo = measures.tempo(text)
     return Brief(
         genre, named, dark, energy, pace, brightness, tempo, tonic, length, wanted, refused,
         clipped=length is not None and asked is not None and length != asked,
@@ -242,50 +235,6 @@ def _mood(text: str) -> tuple[bool | None, float, float, float]:
             dark, energy, pace, bright = dark + d, energy + e, pace + p, bright + b
     verdict = None if abs(dark) < 0.5 else dark > 0
     return verdict, max(-0.3, min(0.3, energy)), max(-1.0, min(1.0, pace)), max(-3.0, min(3.0, bright))
-
-
-def _length(text: str) -> float | None:
-    text = _DECADE.sub(" ", text)
-    if _HALF_MINUTE.search(text):
-        return 30.0
-    total = 0.0
-    for pattern, unit in ((_MINUTES, 60.0), (_SECONDS, 1.0)):
-        if match := pattern.search(text):
-            digits, word = match.group(1), match.group(2)
-            total += unit * (float(digits.replace(",", ".")) if digits else _WORDS[word.casefold()])
-    if total:
-        return total
-    if match := _CLOCK.search(text):
-        return int(match.group(1)) * 60.0 + int(match.group(2)) or None
-    return None
-
-
-def _tempo(text: str) -> float | None:
-    if match := _TEMPO.search(text):
-        value = float((match.group(1) or match.group(2)).replace(",", "."))
-        # Absurd numbers are taken for what they are in another octave, or left alone.
-        while value > 220 and value <= 880:
-            value /= 2
-        while 0 < value < 40 and value >= 10:
-            value *= 2
-        return value if 40 <= value <= 220 else None
-    return None
-
-
-def _key(prompt: str) -> tuple[int | None, bool | None]:
-    match = _KEY.search(prompt)
-    if match is None:
-        return None, None
-    letter, sign, mode = match.groups()
-    sign = (sign or "").strip()
-    shift = 1 if sign in {"♯", "#", "sharp", "is"} else -1 if sign in {"♭", "b", "flat", "es"} else 0
-    return (_TONICS[letter.upper()] + shift) % 12, mode.casefold() in {
-        "minor",
-        "min",
-        "moll",
-        "mineur",
-        "menor",
-    }
 
 
 def _players(text: str) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:

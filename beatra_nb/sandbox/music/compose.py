@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from beatra_nb.sandbox.music.lyrics import Passage
 from beatra_nb.sandbox.music.order import LEAST_SECONDS, MOST_SECONDS, Order, Report
 from beatra_nb.sandbox.music.score import Score
 
+_LEAST_APART = 0.035  # of the first take's tempo: less, and two takes are one beat
 _TRIES = 40  # seeds that are looked at for a second take that is another piece
 
 # Share of a take's time that each stage takes, as measured.
@@ -50,7 +52,9 @@ def compose(order: Order, report: Report) -> dict[str, Any]:
         base = 8.0
     report(base, "planning", "Reading the prompt")
     wanted = brief.read(
-        order.prompt, seed_pick=chance.stream(0, "genre", order.prompt).random(), seconds=order.seconds
+        order.prompt,
+        seed_pick=chance.stream(0, "genre", order.prompt, order.lyrics).random(),
+        seconds=order.seconds,
     )
     passages = lyrics.passages(order.lyrics)
     designs = _takes(order, wanted, passages, heard)
@@ -86,7 +90,7 @@ def _takes(order: Order, wanted: Brief, passages: Sequence[Passage], heard: Hear
     weird = order.weirdness or 0.0
     loose = max(0.0, 0.5 - order.style_weight) * 2 if order.style_weight is not None else 0.0
     found = None
-    if heard is not None and heard.tempo is not None and heard.tonic is not None:
+    if heard is not None and heard.tempo is not None:
         found = (heard.tempo, heard.tonic, heard.minor)
     first = arrange.design(wanted, order.seed, weird=weird, loose=loose, heard=found)
     if order.clips < 2:
@@ -96,14 +100,17 @@ def _takes(order: Order, wanted: Brief, passages: Sequence[Passage], heard: Hear
         """Return the tempo that it will have once it fits its length."""
         return form.plan(wanted, passages, design.tempo, design.seed).tempo
 
-    best, most, pace = first, -1.0, sounding(first)
+    best, most, pace = first, -math.inf, sounding(first)
+    free = wanted.tempo is None and found is None
     for attempt in range(_TRIES):
         seed = chance.number(order.seed, "take", attempt) % 2**31
         other = arrange.design(wanted, seed, weird=weird, loose=loose, heard=found)
         instruments = sum(a[1] != b[1] for a, b in zip(first.players, other.players, strict=False))
+        apart = abs(sounding(other) / pace - 1)
         score = (
-            4.0 * (other.arrangement != first.arrangement)
-            + min(4.0, 60 * abs(sounding(other) / pace - 1))
+            (-20.0 if free and apart < _LEAST_APART else 0.0)
+            + 4.0 * (other.arrangement != first.arrangement)
+            + min(4.0, 60 * apart)
             + 3.0 * (other.tonic != first.tonic)
             + min(3, instruments)
             + (other.verse != first.verse) + (other.chorus != first.chorus)
@@ -200,14 +207,9 @@ def _warnings(
                 "seconds",
             )
         )
-    if not wanted.named and order.prompt.strip():
-        said.append(
-            (
-                "genre_chosen",
-                f"The prompt names no genre that the sandbox plays; it chose {wanted.genre.name}.",
-                "prompt",
-            )
-        )
+    if not wanted.named and (order.prompt.strip() or order.lyrics.strip()):
+        why = "The prompt names no genre that the sandbox plays" if order.prompt.strip() else "There is no prompt"
+        said.append(("genre_chosen", f"{why}; it chose {wanted.genre.name}.", "prompt"))
     if heard is not None and heard.tempo is None:
         said.append(("reference_unclear", heard.message, "reference_audio"))
     return [{"code": code, "message": message, "field": field} for code, message, field in said]

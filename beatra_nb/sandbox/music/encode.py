@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
@@ -14,6 +15,7 @@ from beatra_nb.sandbox.music.tones import RATE, Samples
 _BLOCK = 16_384
 _FORMATS = {"mp3": ("MP3", "MPEG_LAYER_III", "audio/mpeg"), "ogg": ("OGG", "VORBIS", "audio/ogg")}
 _QUALITY = {"mp3": 0.65, "ogg": 0.6}  # variable, about 120 kbit/s: a minute is a megabyte or less
+_PROBE = 1 << 18  # bytes: more than a block's worth, so that a disk with a remnant left counts as full
 _SERIAL = 0x62656174  # any number will do, as long as it is always the same
 
 
@@ -40,8 +42,19 @@ def write(mix: Samples, path: Path, form: str, done: Callable[[float], None]) ->
         if form == "ogg":
             part.write_bytes(steady(part.read_bytes()))
         os.replace(part, path)
+    except (soundfile.SoundFileError, AssertionError) as problem:  # a short write trips an assertion there
+        _probe(part)
+        raise OSError(errno.EIO, f"the {form.upper()} encoder could not finish the file") from problem
     finally:
         part.unlink(missing_ok=True)
+
+
+def _probe(part: Path) -> None:
+    """Raise what the system has against writing: libsndfile says only that it failed, not that the disk is full."""
+    with part.open("ab", buffering=0) as file:
+        written = file.write(bytes(_PROBE))
+    if written < _PROBE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part))
 
 
 def steady(data: bytes) -> bytes:

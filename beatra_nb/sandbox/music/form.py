@@ -64,11 +64,12 @@ def plan(
     The tempo gives way by up to 4 % so that whole bars and the last chord's ringing fill the length exactly, unless
     the prompt or a reference fixed it.
     """
-    pick = chance.stream(seed, "form")
+    pick, slack = chance.stream(seed, "form"), chance.stream(seed, "ring")
     seconds = brief.seconds if brief.seconds is not None else natural_length(passages, tempo)
     lead_in = 0.03
     bar = 240.0 / tempo
-    ring = min(0.3 * seconds, max(1.1, min(3.6, 0.55 * bar + 0.9)))
+    # How long the end rings differs from seed to seed: the fit must not pull two takes to one tempo.
+    ring = min(0.3 * seconds, max(1.1, min(3.6, 0.55 * bar + 0.9))) * slack.uniform(0.75, 1.25)
     room = seconds - ring - lead_in
     count = max(1, round(room / bar))
     if brief.tempo is None:
@@ -77,7 +78,7 @@ def plan(
     while count > 1 and count * 240.0 / tempo + lead_in > seconds - 0.7:
         count -= 1
     if count == 1 and 240.0 / tempo + lead_in > seconds - 0.5:  # two seconds of a slow genre: a bar must fit
-        tempo = 240.0 / max(0.9, seconds - 0.6)
+        tempo = 240.0 / max(0.9, seconds - 0.6 - slack.uniform(0.0, 0.15))
     lengths, dropped = _lengths(brief, passages, count, pick.random())
     sections, start = [], 0
     counts: dict[str, int] = {}

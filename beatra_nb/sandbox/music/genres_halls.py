@@ -74,7 +74,7 @@ HALLS: tuple[Genre, ...] = (
     ),
     Genre(
         "blues",
-        ("blues", "delta", "bluesy", "chicago", "shuffle"),
+        ("blues", "delta", "bluesy", "chicago", "shuffle", "gospel", "spiritual"),
         (82, 116),
         ("mixolydian",),
         {"mixolydian": ("I7 I7 I7 I7 IV7 IV7 I7 I7 V7 IV7 I7 V7", "I7 IV7 I7 I7 IV7 IV7 I7 I7 V7 IV7 I7 V7")},
@@ -132,6 +132,8 @@ HALLS: tuple[Genre, ...] = (
             "baroque",
             "romantic piano",
             "chopin",
+            "waltz",
+            "minuet",
             "piano",
         ),
         (66, 92),
@@ -163,7 +165,7 @@ HALLS: tuple[Genre, ...] = (
     ),
     Genre(
         "reggae",
-        ("reggae", "dub", "ska", "rasta", "jamaica", "dancehall", "island"),
+        ("reggae", "dub", "ska", "rasta", "jamaica", "dancehall", "island", "reggaeton", "dembow"),
         (70, 84),
         ("major", "minor"),
         {"major": ("I IV I IV", "I vi ii V", "I V IV IV"), "minor": ("i iv i iv", "i bVII bVI bVII")},

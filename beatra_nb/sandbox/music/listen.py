@@ -19,6 +19,8 @@ LEAST_SECONDS = 1.5
 _FRAMES = 100  # a second
 _MOST_VALUES = 1 << 18  # samples times channels read at once
 _SEGMENTS = 12
+_LEAST_FIT = 0.5  # correlation with a key's profile
+_LEAST_SPREAD = 0.06  # of the pitch classes around their mean: noise is flatter
 _FLOOR = 1e-4  # quieter than −80 dBFS is silence
 
 # How much each degree belongs to a key (Krumhansl and Kessler's listeners).
@@ -167,11 +169,11 @@ class Ear:
                 "The reference is too short to follow; two seconds or more will do.",
             )
         tempo = _tempo(_onsets(np.concatenate(self._bands)))
-        tonic, minor = _key(self._chroma)
+        tonic, minor = _key(self._chroma) or (None, False)
         contour, word = _contour(np.array(self._power))
-        name = f"{NAMES[tonic]} {'minor' if minor else 'major'}"
+        name = "no clear key" if tonic is None else f"probably {NAMES[tonic]} {'minor' if minor else 'major'}"
         beat = f"{tempo:.0f} bpm" if tempo else "no clear beat"
-        message = f"Heard {beat}, probably {name}, energy {word}."
+        message = f"Heard {beat}, {name}, energy {word}."
         if tempo is None:
             return Heard(None, tonic, minor, contour, word, message)
         return Heard(tempo, tonic, minor, contour, word, message)
@@ -224,15 +226,20 @@ def _pitch_classes(frequencies: Curve) -> Curve:
     return classes
 
 
-def _key(chroma: Curve) -> tuple[int, bool]:
-    """Return the tonic and whether the key is minor, by the best correlation with listeners' profiles."""
+def _key(chroma: Curve) -> tuple[int, bool] | None:
+    """Return the tonic and whether the key is minor, by the best correlation with listeners' profiles.
+
+    None where no pitch stands out, or where those that do belong to no key.
+    """
+    if float(chroma.std()) <= _LEAST_SPREAD * float(chroma.mean()):
+        return None
     best, result = -2.0, (0, False)
     for minor, profile in ((False, _MAJOR), (True, _MINOR)):
         for tonic in range(12):
-            fit = np.corrcoef(np.roll(profile, tonic), chroma)[0, 1] if chroma.std() > 0 else 0.0
+            fit = np.corrcoef(np.roll(profile, tonic), chroma)[0, 1]
             if fit > best:
                 best, result = float(fit), (tonic, minor)
-    return result
+    return result if best >= _LEAST_FIT else None
 
 
 def _contour(power: Curve) -> tuple[tuple[float, ...], str]:

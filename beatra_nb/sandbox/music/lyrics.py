@@ -17,7 +17,12 @@ _KINDS: tuple[tuple[str, str], ...] = (
     ("solo|instrumental", "Solo"),
     ("verse|strophe|verso|estrofa|couplet|rap|主歌", "Verse"),
 )
-_TAG = re.compile(r"^[^\S\n]*[\[(【]([^\])】\n]{1,60})[\])】][^\S\n]*:?", re.M)
+# Square brackets are tags wherever they stand; round ones are mostly sung, unless a tag is all they hold.
+_TAG = re.compile(
+    r"[\[【]([^\]】\n]{1,60})[\]】][^\S\n]*:?|^[^\S\n]*\(([^()\n]{1,60})\)[^\S\n]*:?[^\S\n]*$", re.M
+)
+_COUNTED = r"[\s#.:]*(?:x\s*)?(?:\d{1,3}|i{1,3}|iv|v)?(?:\s*x)?"
+_LONE_TAG = re.compile(r"(?:\s*[\[【][^\]】\n]*[\]】])+\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ def passages(lyrics: str) -> list[Passage]:
     text = lyrics.replace("\r\n", "\n").replace("\r", "\n").strip()
     if not text:
         return []
-    marks = [(match, kind) for match in _TAG.finditer(text) if (kind := _kind(match.group(1)))]
+    marks = [(match, kind) for match in _TAG.finditer(text) if (kind := _kind(*match.groups()))]
     if not marks:
         stanzas = [stanza for stanza in re.split(r"\n[^\S\n]*\n+", text) if stanza.strip()]
         # Without tags every second stanza plays the chorus, as most songs are built.
@@ -57,9 +62,17 @@ def passages(lyrics: str) -> list[Passage]:
 
 
 def _lines(text: str) -> int:
-    return sum(1 for line in text.split("\n") if line.strip())
+    return sum(1 for line in text.split("\n") if line.strip() and not _LONE_TAG.fullmatch(line))
 
 
-def _kind(tag: str) -> str | None:
-    tag = tag.casefold().strip()
-    return next((kind for words, kind in _KINDS if re.match(rf"(?:{words})(?!\w*[a-z]{{3}})", tag)), None)
+def _kind(square: str | None, round_: str | None) -> str | None:
+    """Return the kind that a tag names first, "instrumental" only where it says nothing else."""
+    if square is None:
+        tag = (round_ or "").casefold().strip()
+        return next((kind for words, kind in _KINDS if re.fullmatch(rf"(?:{words})s?{_COUNTED}", tag)), None)
+    tag = square.casefold()
+    found = []
+    for words, kind in _KINDS:
+        if match := re.search(rf"(?<![a-zà-ÿ])(?:{words})s?(?![a-zà-ÿ])", tag):
+            found.append((match.group().startswith("instrumental"), match.start(), kind))
+    return min(found, key=lambda entry: entry[:2])[2] if found else None

@@ -46,14 +46,14 @@ def piano(midi: float, velocity: float, n: int) -> Samples:
     """Return a grand: three strings a note beat against each other, the hammer thuds, bass sits left."""
     common = {"bright": 7.0, "stiff": 0.00028, "pick": 0.12, "damping": 0.75, "count": 22}
     first = string(midi, velocity, n, sustain=6.5, **common)  # type: ignore[arg-type]
-    second = string(midi + 0.012, velocity, n, sustain=4.0, **common)  # type: ignore[arg-type]
+    second = string(midi + 0.012, velocity, n, sustain=5.4, **common)  # type: ignore[arg-type]
     knock = min(n, 2600)
     thud = np.zeros(n, np.float32)
     thud[:knock] = tones.shaped_noise(knock, tones.bands((170, 0.8, 1.0), (1400, 1.0, 0.3)), "hammer")
     thud[:knock] *= tones.fall(knock, 0.05) * np.float32(0.05 + 0.1 * velocity)
-    lean = np.float32(np.clip((midi - 62) / 140, -0.15, 0.15))
+    lean = np.float32(np.clip((midi - 56) / 160, -0.13, 0.13))
     return stereo(
-        (first + 0.6 * second) * (1 - lean) + thud, (first * 0.7 + 0.9 * second) * (1 + lean) + thud
+        (first + 0.65 * second) * (1 - lean) + thud, (first * 0.76 + 0.94 * second) * (1 + lean) + thud
     )
 
 

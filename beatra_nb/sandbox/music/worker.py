@@ -8,6 +8,7 @@ so it never outlives the server that started it. What an order and its answers h
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from typing import Any, TextIO
 from beatra_nb.sandbox.music.order import Order, Rejected
 
 LEAST_PAUSE = 0.3  # seconds between two lines of progress within one stage
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 NICENESS = 10  # a notebook's own work comes first
 
 
@@ -96,13 +98,7 @@ def answer(line: str, lines: Lines) -> None:
         )
     except OSError as problem:
         traceback.print_exc()
-        lines.write(
-            error={
-                "code": "internal_error",
-                "message": f"The composer could not write its clips: {problem.strerror or problem}.",
-                "retryable": True,
-            }
-        )
+        lines.write(error={"code": "internal_error", "message": unwritten(problem), "retryable": True})
     except Exception as problem:  # whoever waits for the piece must hear of it, and the next order is another
         traceback.print_exc()
         lines.write(
@@ -112,6 +108,13 @@ def answer(line: str, lines: Lines) -> None:
                 "retryable": True,
             }
         )
+
+
+def unwritten(problem: OSError) -> str:
+    """Return what to tell whoever waits for clips that could not be written."""
+    if problem.errno in _FULL:
+        return "The disk is full, so the composer could not write its clips. Free some space and order again."
+    return f"The composer could not write its clips: {problem.strerror or problem}."
 
 
 def parse(line: str) -> dict[str, Any]:

@@ -58,6 +58,11 @@ def add(db: sqlite3.Connection, artifact: Artifact) -> None:
     )
 
 
+def revive(db: sqlite3.Connection, artifact_id: str) -> None:
+    """Note that an artifact's file is there again; inside a transaction."""
+    db.execute("UPDATE artifacts SET expired = NULL WHERE id = ?", (artifact_id,))
+
+
 def by_id(db: sqlite3.Connection, artifact_id: str) -> Artifact | None:
     """Return an artifact by its id, or None."""
     return _artifact(db.execute("SELECT * FROM artifacts WHERE id = ?", (artifact_id,)).fetchone())

@@ -28,6 +28,7 @@ from beatra_nb.sandbox.state.migrations import NewerStateError, migrate
 
 BUSY = 10.0  # seconds to wait for another process that is writing
 CLOSE_TIMEOUT = 2.0
+FILES = "beatra-sandbox-files"  # a name that nobody else's folder has: what lies in it is tidied
 LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED")
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -56,7 +57,8 @@ class Desk:
 
     def __init__(self, folder: Path, opening: int) -> None:
         self.folder = folder
-        self.files = folder / "files"
+        self._path = folder / "state.sqlite3"
+        self.files = folder / FILES
         self._opening = opening
         self._db: sqlite3.Connection | None = None
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -64,12 +66,13 @@ class Desk:
         self._begin = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
-        _desks.add(self)
+        with _forking:
+            _desks.add(self)
 
     @property
     def exists(self) -> bool:
         """Whether the folder holds a state already."""
-        return (self.folder / "state.sqlite3").exists()
+        return os.path.exists(self._path)  # which never raises, whatever the folder is
 
     def ask(
         self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **more: P.kwargs
@@ -94,8 +97,14 @@ class Desk:
             if self._closed:
                 raise StateTrouble("The sandbox is stopping.", "Start another one.", passing=True)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="beatra-sandbox-state", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._serve, name="beatra-sandbox-state", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as problem:  # the machine has no more threads to give
+                    raise StateTrouble(
+                        f"The sandbox cannot work now: {problem}.", "Try again in a moment.", passing=True
+                    ) from None
+                self._thread = thread
             self._jobs.put(job)
         return promise
 
@@ -128,11 +137,12 @@ class Desk:
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
+            # A folder that is there already keeps its mode: others may share it. What is made here is its owner's.
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with suppress(OSError):  # a folder made by somebody else stays as it is
-                self.folder.chmod(0o700)
             self.files.mkdir(exist_ok=True, mode=0o700)
-            self._db = _open(self.folder / "state.sqlite3", self._opening)
+            with suppress(FileExistsError):
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))  # SQLite's side files follow its mode
+            self._db = _open(self._path, self._opening)
         return self._db
 
     def trouble(self, problem: Exception) -> StateTrouble:
@@ -187,12 +197,12 @@ def _open(path: Path, opening: int) -> sqlite3.Connection:
 
 
 _desks: weakref.WeakSet[Desk] = weakref.WeakSet()
-
-
+_forking = threading.Lock()  # first of all locks: two threads may fork at once, or one while a desk is made
 _held: list[Desk] = []  # between the two sides of a fork
 
 
 def _before_fork() -> None:
+    _forking.acquire()
     _held[:] = _desks
     for desk in _held:
         desk._guard.acquire()
@@ -203,9 +213,11 @@ def _after_fork() -> None:
     for desk in _held:
         desk._guard.release()
     _held.clear()
+    _forking.release()
 
 
 def _after_fork_in_child() -> None:
+    global _forking
     for desk in _held:
         desk._closed = True  # its thread stayed with the parent, and so does its work
         desk._thread = None
@@ -213,6 +225,7 @@ def _after_fork_in_child() -> None:
         desk._guard = threading.Lock()
     _held.clear()
     _desks.clear()
+    _forking = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import re
 import sqlite3
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +19,11 @@ ORPHAN_SECONDS = (
     3600  # a file that no row names may be an upload in progress; not after that time without a byte
 )
 
+# Exactly the names that uploads and tasks make: whatever else lies in the folder is somebody else's.
+_ULID = "[0-9A-HJKMNP-TV-Z]{26}"
+_FILE = re.compile(rf"art_{_ULID}\.upload|upload\.[0-9a-f]{{16}}\.part")
+_ATTEMPT = re.compile(rf"task_{_ULID}\.[0-9a-f]{{8}}")
+_CLIP = re.compile(r"[0-9]{1,2}\.[a-z0-9]{1,5}(\.part)?")
 _DAY = 24 * 3600 * 1_000_000
 
 
@@ -61,9 +68,13 @@ def _sweep(db: sqlite3.Connection, files: Path) -> None:
         if path.name in named or path.name.partition(".")[0] in running:
             continue
         with suppress(OSError):
-            if path.stat().st_mtime > old:
+            about = os.lstat(path)
+            if about.st_mtime > old:
                 continue
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
+            if stat.S_ISREG(about.st_mode) and _FILE.fullmatch(path.name):
                 path.unlink()
+            elif stat.S_ISDIR(about.st_mode) and _ATTEMPT.fullmatch(path.name):
+                for clip in path.iterdir():
+                    if _CLIP.fullmatch(clip.name):
+                        clip.unlink()
+                path.rmdir()  # not while anything else lies in it

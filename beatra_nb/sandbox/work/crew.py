@@ -72,15 +72,20 @@ class Crew:
         self._idle: list[tuple[Worker, float]] = []
         self._call = threading.Event()
         self._stopping = False
-        self._lost = False  # whether a task's end could not be written
+        self._lost = False  # whether a task's end could not be written; set with the lock held
         self._foreman: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to work; calling it again does nothing."""
         with self._lock:
             if self._foreman is None and not self._stopping:
-                self._foreman = threading.Thread(target=self._run, name="beatra-sandbox-crew", daemon=True)
-                self._foreman.start()
+                foreman = threading.Thread(target=self._run, name="beatra-sandbox-crew", daemon=True)
+                try:
+                    foreman.start()
+                except RuntimeError as problem:  # no more threads; the next request tries again
+                    log.warning("The sandbox's crew cannot begin yet: %s", problem)
+                    return
+                self._foreman = foreman
 
     def call(self) -> None:
         """Tell the crew that there is something new in the queue."""
@@ -154,16 +159,35 @@ class Crew:
             if job is None:
                 return
             active = _Active(job)
-            active.thread = threading.Thread(
+            thread = threading.Thread(
                 target=self._do, args=(active,), name="beatra-sandbox-job", daemon=True
             )
             with self._lock:
                 self._active[job.id] = active
-            active.thread.start()
+            try:
+                thread.start()
+            except RuntimeError as problem:  # no more threads: the task goes back, and the next look tries again
+                log.warning("Work on a task cannot begin yet: %s", problem)
+                with self._lock:
+                    del self._active[job.id]
+                    self._lost = True
+                self._desk.now(tasks.release, job.id, self._me)
+                return
+            active.thread = thread
 
     def _check_active(self, now: float) -> None:
         with self._lock:
+            # From here on a task that is lost is seen below, or sets this anew for the next look.
+            lost_before, self._lost = self._lost, False
             active = dict(self._active)
+        try:
+            self._compare(active, now)
+        except BaseException:
+            with self._lock:
+                self._lost = self._lost or lost_before
+            raise
+
+    def _compare(self, active: dict[str, _Active], now: float) -> None:
         mine = self._desk.now(tasks.working, self._me)
         for task_id, each in active.items():
             if task_id not in mine:  # cancelled through another sandbox, or taken for gone
@@ -177,7 +201,6 @@ class Crew:
                 self._desk.now(
                     tasks.crash, task_id, self._me, results.failure("What was made could not be kept.")
                 )
-        self._lost = False
 
     def _dismiss_idle(self, now: float) -> None:
         with self._lock:
@@ -189,7 +212,7 @@ class Crew:
     # --- one task, in a thread of its own
 
     def _do(self, active: _Active) -> None:
-        job = active.job
+        job, lost = active.job, False
         try:
             if job.fault is not None:
                 troubled.work(job, self._note(active), active.dropped, self._end_badly)
@@ -197,10 +220,10 @@ class Crew:
                 self._compose(active)
         except StateTrouble as trouble:
             log.debug("A task's end could not be written: %s", trouble)
-            self._lost = True
+            lost = True
         except Exception as problem:
             log.exception("Work on a task failed.")
-            self._lost = True  # unless the next line can tell it
+            lost = True  # unless the next line can tell it
             with suppress(StateTrouble):
                 self._end_badly(job, results.failure(f"The sandbox failed: {type(problem).__name__}."))
         finally:
@@ -209,6 +232,7 @@ class Crew:
                     self._desk.now(tasks.release, job.id, self._me)
             with self._lock:
                 self._active.pop(job.id, None)
+                self._lost = self._lost or lost  # in one step: see _check_active
             self._call.set()
 
     def _compose(self, active: _Active) -> None:
