@@ -22,6 +22,7 @@ from beatra_nb.core.errors import (
     NotFound,
     TaskTimeout,
     Timeout,
+    UnexpectedResponse,
 )
 from beatra_nb.core.flow import Call, Context, Flow, Pause, Sent, send
 from beatra_nb.core.ledger import Ledger
@@ -135,14 +136,18 @@ def _begun_before(context: Context, request: MusicRequest, task: BaseTask) -> Jo
         return _of_key(context.jobs, context.place, request)
     if request.rerun != "reuse":
         return None
-    mine = context.jobs.claim(
-        context.place, request.key, started=context.wall(), body=request.json, **_said(task, request)
-    )
-    if mine is None:
-        raise InvalidInput(
-            "rerun='reuse' needs the journal, and it cannot be written just now.", hint=OWN_KEY
+    while True:
+        mine = context.jobs.claim(
+            context.place, request.key, started=context.wall(), body=request.json, **_said(task, request)
         )
-    return None if mine else context.jobs.latest(context.place, request.fingerprint)
+        if mine is None:
+            raise InvalidInput(
+                "rerun='reuse' needs the journal, and it cannot be written just now.", hint=OWN_KEY
+            )
+        job = None if mine else context.jobs.latest(context.place, request.fingerprint)
+        if mine or job is not None:
+            return job
+        # It was there, and has been closed since: the claim is free again.
 
 
 def _of_key(jobs: Jobs, place: str, request: MusicRequest) -> Job | None:
@@ -199,7 +204,9 @@ def _create(
     task.idempotency_key = job.key
     with Ledger(context, call, task.model) as ledger:
         ledger.task = task
-        if context.jobs is not None:
+        if (
+            context.jobs is not None and not again
+        ):  # else it is on disk, and another kernel may have its answer
             said = {"verb": "music", "path": path, "fingerprint": job.fingerprint}
             said |= {"model": task.model, "title": task.title}
             task.unwritten = not context.jobs.begin(
@@ -207,20 +214,22 @@ def _create(
             )
         try:
             sent = yield from send(context, call)
+            ledger.sent(sent)
+            _take(task, sent)
         except BeatraError as error:
             if context.jobs is not None and (_refused(error) if again else not error.doubtful):
                 context.jobs.close(context.place, job.key, "refused")
             elif context.jobs is not None:
-                error.resumable, error.hint = True, MAYBE_BEGUN
+                strange = isinstance(error, UnexpectedResponse) and error.hint
+                error.resumable, error.hint = True, f"{MAYBE_BEGUN} {error.hint}" if strange else MAYBE_BEGUN
             raise
-        ledger.sent(sent)
-        _take(task, sent)
-        ledger.credits = task.billing.charged
         if again:
             replayed = sent.answer.headers.get("idempotent-replayed") == "true"
             task.attached = again if replayed else "resent"
+        # Of several kernels that send one job under its key, each is told the charge, and it was paid once.
+        if context.jobs is None or context.jobs.attach(context.place, job.key, task.id):
+            ledger.credits = task.billing.charged
         if context.jobs is not None:
-            context.jobs.attach(context.place, job.key, task.id)
             task.expected = context.jobs.expected(context.place, task.model)
 
 

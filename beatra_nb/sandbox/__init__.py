@@ -149,6 +149,11 @@ class Sandbox(Showable):
             )
         self._server.faults.inject(fault, times)
 
+    def clear(self) -> None:
+        """Forget the injected faults that no request has met yet."""
+        if self._server.faults is not None:
+            self._server.faults.clear()
+
     @property
     def state(self) -> Path:
         """The folder of its tasks, files and wallet."""

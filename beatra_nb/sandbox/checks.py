@@ -165,7 +165,7 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _too_deep(value: object) -> bool:
+def _too_deep(value: dict[str, Any] | list[Any]) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH):
         inside = (each.values() if isinstance(each, dict) else each for each in level)

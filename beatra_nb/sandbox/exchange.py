@@ -81,11 +81,12 @@ def key_of(exchange: Exchange) -> str | None:
     return key
 
 
-async def read_body(request: Request) -> bytes:
-    """Read a JSON body up to the limit."""
+async def read_body(request: Request, *, optional: bool = False) -> bytes:
+    """Read a JSON body up to the limit; one that is optional may be empty, and then needs no type."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Refusal("invalid_request", "Content-Type must be application/json.", status=415)
+    other = Refusal("invalid_request", "Content-Type must be application/json.", status=415)
+    if kind != "application/json" and not (optional and not kind):
+        raise other
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -97,4 +98,6 @@ async def read_body(request: Request) -> bytes:
                 status=413,
                 headers={"connection": "close"},
             )
+    if body and not kind:
+        raise other
     return bytes(body)

@@ -240,6 +240,11 @@ class Faults:
         with self._lock:
             self._queue.extend([fault] * times)
 
+    def clear(self) -> None:
+        """Forget what is queued."""
+        with self._lock:
+            self._queue.clear()
+
     def close(self) -> None:
         """End every pause; called in the server's own loop."""
         self._closing.set()

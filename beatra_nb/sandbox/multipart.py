@@ -110,8 +110,11 @@ def _boundary(content_type: str) -> bytes:
     return boundary
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _create(path: Path) -> FileIO:
+    from io import FileIO
+
+    # Its owner's alone, whatever folder it lies in.
+    return FileIO(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 class _Form:
@@ -255,7 +258,7 @@ class _Form:
             if self.received.size > MAX_FILE:
                 raise too_large()
             if self._file is None:
-                self._file = self.received.path.open("xb", buffering=0, opener=_private)
+                self._file = _create(self.received.path)
             with memoryview(data)[start:end] as piece:
                 self._hash.update(piece)
                 written = self._file.write(piece)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -32,6 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_REASON = 500
+TIDY_EVERY = 3600.0  # seconds
 MUSIC_PACKAGES = ("numpy", "soundfile")
 INSTALL = "pip install 'beatra-nb[sandbox]'"
 
@@ -71,14 +74,20 @@ class Studio:
     def __init__(self, folder: Path, opening: int, workers: int | None, taken: Callable[[str], bool]) -> None:
         self.desk = Desk(folder, opening)
         self.crew = Crew(self.desk, workers)
+        self._tidied = time.monotonic()
         self._used: OrderedDict[str, None] = OrderedDict()  # keys of this process's tasks and artifacts
         self._taken = taken  # whether a key has been used for something else than a task or an artifact
 
     def resume(self) -> None:
         """Go on with what a sandbox before this one left; returns at once, and what fails now is told later."""
         if self.desk.exists:
-            self.desk.ask(retention.tidy, self.desk.files)
+            self._tidy()
             self._work()
+
+    def _tidy(self) -> None:
+        self._tidied = time.monotonic()
+        with suppress(StateTrouble):  # whoever asks for something hears of it
+            self.desk.ask(retention.tidy, self.desk.files)
 
     def close(self) -> None:
         """Stop work, put it back into the queue, close the state; blocks for a moment."""
@@ -96,7 +105,10 @@ class Studio:
             When the state cannot be read or written, with what to do.
         """
         try:
-            return await asyncio.wrap_future(self.desk.ask(work, *args, **more))
+            answer = self.desk.ask(work, *args, **more)
+            if time.monotonic() - self._tidied >= TIDY_EVERY:  # without requests nothing grows
+                self._tidy()
+            return await asyncio.wrap_future(answer)
         except StateTrouble as trouble:
             raise _refusal(trouble) from None
 
@@ -177,8 +189,9 @@ class Studio:
         exchange = exchange_of(request.scope)
         reason = None
         if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
-            body = parse_json(await read_body(request))
-            exchange.fingerprint = fingerprint(body)
+            raw = await read_body(request, optional=True)
+            body = parse_json(raw) if raw else {}
+            exchange.fingerprint = fingerprint(body) if raw else ""
             check = Checker(body)
             reason = check.text("reason", longest=MAX_REASON)
             check.finish()
@@ -205,7 +218,8 @@ def _open_task(
     """Create a task, take its price and remember its answer, all or nothing; or return what the key has."""
     with transaction(db):
         if (known := answers.recall(db, key, print_)) is not None:
-            return known, False
+            task = tasks.get(db, known["task_id"])
+            return known | {"metadata": task.metadata, "input": task.input}, False
         new = NewTask(
             id=new_id("task_"),
             capability=capability,
@@ -222,7 +236,8 @@ def _open_task(
             fault=None if fault is None else pack(fault),
         )
         body = task_body(tasks.create(db, new), "")
-        answers.remember(db, key, print_, body)
+        # What was sent is kept with the task, once; the rest is as it was at first, whatever the task is by now.
+        answers.remember(db, key, print_, body | {"metadata": None, "input": None})
     return body, True
 
 
@@ -243,9 +258,8 @@ def _reference(db: sqlite3.Connection, asked: MusicRequest) -> str | None:
         problem = f"names a file of type {artifact.media_type}, which is not audio"
     if problem is not None:
         raise Refusal(
-            "invalid_request",
+            "not_found" if artifact is None else "invalid_request",
             f"{where} {problem}.",
-            status=404 if artifact is None else None,
             param=where,
             details={"errors": [{"field": where, "message": problem}]},
         )

@@ -87,12 +87,14 @@ def _limit(query: QueryParams) -> int:
 
 
 def _time(query: QueryParams, name: str) -> int | None:
-    """Read a time: ISO 8601 (UTC where it does not say), or seconds since the epoch."""
+    """Read a time: ISO 8601 (UTC where it does not say), or seconds since the epoch (not of eight digits: a day)."""
     value = query.get(name)
     if not value:
         return None
     try:
         try:
+            if len(value) == 8 and value.isdecimal():
+                raise ValueError  # 20260131 is a day, no count of seconds
             seconds = float(value)
         except ValueError:
             # A "+" of a zone that was not escaped arrives as a space.

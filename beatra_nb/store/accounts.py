@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import os
 import secrets
-import time
+import tempfile
 from pathlib import Path
 
 from beatra_nb.core import settings
@@ -19,7 +19,6 @@ from beatra_nb.core.settings import Secret
 
 FILE = "salt"
 SIZE = 32  # bytes
-TRIES = 100
 _salts: dict[Path, bytes] = {}
 
 
@@ -46,12 +45,16 @@ def _made(path: Path) -> bytes:
     salt = secrets.token_bytes(SIZE)
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix="salt-", dir=path.parent)
         try:
-            with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            with open(handle, "wb") as file:
                 file.write(salt)
-        except FileExistsError:
-            for _ in range(TRIES):  # whoever made it is about to write it
-                if known := _read(path):
-                    return known
-                time.sleep(0.01)
-    return salt
+            try:
+                os.link(temporary, path)  # it is whole when it has its name, and it never takes another's
+            except OSError:
+                if not _read(path):  # what is there was cut short, or this file system has no links
+                    os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+    return _read(path) or salt

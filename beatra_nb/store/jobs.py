@@ -128,14 +128,24 @@ class Jobs:
             (_time(now - DAY),),
         )
 
-    def attach(self, place: str, key: str, task_id: str) -> None:
-        """Write down which task a job became; its body is not needed any more."""
-        self._journal.write(
+    def attach(self, place: str, key: str, task_id: str) -> bool:
+        """Write down which task a job became; its body is not needed any more.
+
+        Returns
+        -------
+        bool
+            Whether that is news: however many kernels send a job again, one is the first to know.
+        """
+        statement = (
             "UPDATE jobs SET task_id = ?, body = NULL, title = NULL, status = 'open' "
-            "WHERE place = ? AND key = ? AND status != 'delivered'",
-            (_text(task_id, 4000), place, key),
+            "WHERE place = ? AND key = ? AND task_id IS NULL"
         )
+        values = (_text(task_id, 4000), place, key)
+        changed = self._journal.change(statement, values)
+        if changed is None:
+            self._journal.write(statement, values)
         self._journal.tidy()
+        return changed != 0
 
     def close(self, place: str, key: str, status: str) -> None:
         """Write down that there is nothing more to do for a job that became no task."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.benchmarks.table import show, verdict
 
-GENRES = ("dream pop", "rock", "house", "jazz", "cinematic", "lo-fi")
+GENRES = ("dream pop", "rock", "house", "jazz", "lo-fi", "cinematic", "synthwave", "metal", "techno")
 LEAST_SPEED, MOST_MB = 15, 600
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 

@@ -685,7 +685,11 @@ def test_pending_tells_what_the_service_has_forgotten() -> None:
     begun(world)
     found = pending(world)
     (lost,) = found.lost
-    assert (found.tasks, found.unheard, lost.reason) == ([], [], "The service does not know this task any more.")
+    assert (found.tasks, found.unheard, lost.reason) == (
+        [],
+        [],
+        "The service does not know this task any more.",
+    )
     assert pending(world) == NONE
 
 
@@ -696,7 +700,11 @@ def test_pending_tells_what_the_service_refuses() -> None:
     world.say(no(402, "insufficient_balance"))
     found = pending(world)
     (lost,) = found.lost
-    assert (found.tasks, found.unheard, lost.reason) == ([], [], "The service refused it: insufficient_balance.")
+    assert (found.tasks, found.unheard, lost.reason) == (
+        [],
+        [],
+        "The service refused it: insufficient_balance.",
+    )
     assert pending(world) == NONE
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from beatra_nb.sandbox import Sandbox
 from beatra_nb.sandbox.multipart import MAX_FILE
+from beatra_nb.sandbox.state.desk import FILES
 from tests.sandbox.conftest import HI
 from tests.sandbox.jobs import QUICK, wait_for
 from tests.sandbox.test_contract import BAD_KEY
@@ -105,4 +106,4 @@ def test_an_upload_larger_than_curl_sends_unasked(studio: Sandbox, tmp_path: Pat
         file.truncate(MAX_FILE + 1_000_000)
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     assert json.loads(told)["error"]["param"] == "/file"
-    assert len(list((studio.state / "files").iterdir())) == 1
+    assert len(list((studio.state / FILES).iterdir())) == 1

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from beatra_nb import sandbox
+from beatra_nb.sandbox.state.desk import FILES
 from tests.sandbox.conftest import client_of
 from tests.sandbox.jobs import adds_up, order, wait_for
 
@@ -68,4 +69,4 @@ def test_two_hundred_tasks_and_a_restart(tmp_path: Path) -> None:
         clips = [clip for each in page["data"] for clip in each["output"]["clips"]]
         assert len(clips) == 100
         assert {httpx.head(clip["audio_url"], trust_env=False).status_code for clip in clips} == {200}
-        assert len(list((tmp_path / "files").iterdir())) == MANY - len(cancelled)
+        assert len(list((tmp_path / FILES).iterdir())) == MANY - len(cancelled)

@@ -33,6 +33,7 @@ REFERENCE = "/music/reference-audio-to-music"
         ({"model": 5}, "/model"),
         ({"metadata": []}, "/metadata"),
         ({"metadata": "x"}, "/metadata"),
+        ({"metadata": {"a": "x" * 17_000}}, "/metadata"),
         ({"model_options": "x"}, "/model_options"),
         ({"model_options": {"suno": 1}, "model": "auto"}, "/model_options/suno"),
         (
@@ -115,8 +116,8 @@ def test_options_of_another_model(
         ({}, 422, "invalid_request", "/reference_audio"),
         ({"artifact_id": "a", "url": "https://x.example/a"}, 422, "invalid_request", "/reference_audio"),
         ({"artifact_id": 5}, 422, "invalid_request", "/reference_audio/artifact_id"),
-        ({"artifact_id": "art_nope"}, 404, "invalid_request", "/reference_audio/artifact_id"),
-        ({"artifact_id": "' OR 1=1 --"}, 404, "invalid_request", "/reference_audio/artifact_id"),
+        ({"artifact_id": "art_nope"}, 404, "not_found", "/reference_audio/artifact_id"),
+        ({"artifact_id": "' OR 1=1 --"}, 404, "not_found", "/reference_audio/artifact_id"),
         ({"url": "http://example.com/a.mp3"}, 422, "invalid_request", "/reference_audio/url"),
         ({"url": "ftp://example.com/a.mp3"}, 422, "invalid_request", "/reference_audio/url"),
         ({"url": "file:///etc/passwd"}, 422, "invalid_request", "/reference_audio/url"),
@@ -126,7 +127,7 @@ def test_options_of_another_model(
         (
             {"url": "http://127.0.0.1/cdn/" + "A" * 32 + "/a.mp3"},
             404,
-            "invalid_request",
+            "not_found",
             "/reference_audio/url",
         ),
         ({"url": "https://example.com/a.mp3"}, 422, "unsupported_option", "/reference_audio/url"),
@@ -209,3 +210,50 @@ def test_without_a_model_it_is_auto(wire: httpx.Client) -> None:
     body = answer.json()
     assert (body["model"], body["resolved_model"]) == ("auto", "sandbox-composer")
     assert body["billing"]["charged_credits"] == "80"
+
+
+def nested(depth: int) -> bytes:
+    """An order whose metadata make it so deep."""
+    inside = b'{"a":' * (depth - 1) + b"1" + b"}" * (depth - 1)
+    return b'{"prompt": "x", "metadata": ' + inside + b"}"
+
+
+@pytest.mark.parametrize(("depth", "status"), [(64, 202), (65, 400), (960, 400), (990, 400), (100_000, 400)])
+def test_what_is_nested_too_deep_is_refused(
+    studio: Sandbox, wire: httpx.Client, depth: int, status: int
+) -> None:
+    studio.inject("task:stall")
+    headers = {"Content-Type": "application/json"}
+    answer = wire.post("/music/text-to-music", content=nested(depth), headers=headers)
+    assert answer.status_code == status
+    if status == 400:
+        assert answer.json()["error"]["code"] == "invalid_request"
+    listed = wire.get("/tasks", params={"expand": "all"})
+    assert (listed.status_code, len(listed.json()["data"])) == (200, int(status == 202))
+
+
+def test_braces_within_a_text_are_no_depth(wire: httpx.Client, studio: Sandbox) -> None:
+    studio.inject("task:stall")
+    answer = post(wire, prompt="{[" * 500, metadata={"a": [[]] * 200})
+    assert answer.status_code == 202
+
+
+def test_half_a_character_is_no_trouble(http: httpx.Client) -> None:
+    headers = {"Content-Type": "application/json"}
+    body = b'{"prompt": "x", "reference_audio": {"artifact_id": "\\ud800"}}'
+    answer = http.post(REFERENCE, content=body, headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["retryable"]) == (404, "not_found", False)
+    cancelled = http.post("/tasks/nope/cancel", content=b'{"reason": "\\udfff"}', headers=headers)
+    assert cancelled.status_code == 404
+
+
+def test_what_was_sent_is_kept_once(studio: Sandbox, wire: httpx.Client) -> None:
+    studio.inject("task:stall")
+    asked = {"prompt": "a tune for Ottilie", "metadata": {"order": "number-4711"}}
+    first = post(wire, "once", **asked)
+    assert post(wire, "once", **asked).content == first.content
+    assert first.json()["input"]["prompt"] == asked["prompt"]
+    (kept,) = studio._ask(lambda db: db.execute("SELECT body FROM answers").fetchone())
+    assert "Ottilie" not in kept
+    assert "4711" not in kept

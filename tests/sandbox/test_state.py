@@ -22,7 +22,7 @@ from beatra_nb.core.errors import InvalidInput, SandboxUnavailable
 from beatra_nb.core.settings import sandbox_home
 from beatra_nb.sandbox import Sandbox
 from beatra_nb.sandbox.state import instances, retention, tasks
-from beatra_nb.sandbox.state.desk import Desk
+from beatra_nb.sandbox.state.desk import FILES, Desk
 from tests.sandbox.conftest import chat, client_of
 from tests.sandbox.jobs import adds_up, order, over, post, task, until, wait_for
 from tests.sandbox.test_lifecycle import python
@@ -87,11 +87,11 @@ def test_the_usual_folder_and_another_one(isolated: Path, tmp_path: Path) -> Non
 @pytest.mark.skipif(sys.platform == "win32", reason="modes differ")
 def test_the_folder_is_its_owners_alone(studio: Sandbox, wire: httpx.Client) -> None:
     wire.get("/tasks")
-    for folder in (studio.state, studio.state / "files"):
+    for folder in (studio.state, studio.state / FILES):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("wrong", [5, "", b"x\0", []])
+@pytest.mark.parametrize("wrong", [5, "", b"x\0", [], "x\0y", "\ud800", "~nobody-of-that-name/x"])
 def test_folders_that_cannot_be(wrong: object) -> None:
     with pytest.raises((InvalidInput, TypeError)):
         sandbox.start(engine="scripted", state=wrong)  # type: ignore[arg-type]
@@ -154,7 +154,7 @@ def test_a_file_that_finds_no_room_leaves_nothing(tmp_path: Path) -> None:
                 http.get("/tasks")
                 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
                 answer = http.post("/uploads", files={{"file": b"x" * 5_000_000}})
-                print(answer.status_code, "full" in answer.text, len(list((box.state / "files").iterdir())))
+                print(answer.status_code, "full" in answer.text, len(list((box.state / {FILES!r}).iterdir())))
                 print(http.post("/uploads", files={{"file": b"x" * 5_000}}).status_code)
         """
     )
@@ -297,7 +297,9 @@ def test_a_sandbox_that_is_killed_in_mid_work_goes_on(tmp_path: Path) -> None:
         assert over(http, queued)["status"] == "succeeded"
         assert adds_up(box) == 10_000 - 50
         assert [row.kind for row in box.wallet()].count("charge") == 2
-        wait_for(lambda: len(list((tmp_path / "files").iterdir())) == 1)  # the clip, and nothing of what was killed
+        wait_for(
+            lambda: len(list((tmp_path / FILES).iterdir())) == 1
+        )  # the clip, and nothing of what was killed
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
@@ -448,10 +450,10 @@ def test_old_files_expire_and_say_so(tmp_path: Path) -> None:
     desk.now(
         lambda db: db.execute("UPDATE tasks SET status = 'queued', reference = ?", (wanted["artifact_id"],))
     )
-    left = tmp_path / "files" / "upload.0123.part"
+    left = tmp_path / FILES / "upload.0123456789abcdef.part"
     left.write_bytes(b"of a sandbox that was killed")
     os.utime(left, (time.time() - 7200,) * 2)
-    fresh = tmp_path / "files" / "upload.4567.part"
+    fresh = tmp_path / FILES / "upload.456789abcdef0123.part"
     fresh.write_bytes(b"of one that lives")
     desk.now(retention.tidy, desk.files)
     desk.now(lambda db: db.execute("UPDATE tasks SET status = 'succeeded'"))
@@ -489,10 +491,10 @@ def test_the_newest_files_stay_within_the_room_there_is(tmp_path: Path) -> None:
     desk = Desk(tmp_path, 0)
     desk.now(retention.tidy, desk.files, keep_bytes=3500)
     desk.close()
-    assert sorted(path.stem for path in (tmp_path / "files").iterdir()) == ids[2:]
+    assert sorted(path.stem for path in (tmp_path / FILES).iterdir()) == ids[2:]
 
 
 def test_a_file_that_somebody_removed_has_expired_too(studio: Sandbox, wire: httpx.Client) -> None:
     body = wire.post("/uploads", files={"file": ("a", b"x")}).json()
-    (studio.state / "files" / f"{body['artifact_id']}.upload").unlink()
+    (studio.state / FILES / f"{body['artifact_id']}.upload").unlink()
     assert httpx.get(body["url"], trust_env=False).status_code == 410

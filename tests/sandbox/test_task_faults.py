@@ -12,6 +12,7 @@ import pytest
 from beatra_nb.core.errors import InvalidInput
 from beatra_nb.sandbox import Sandbox
 from beatra_nb.sandbox.contract import CODES
+from beatra_nb.sandbox.state.desk import FILES
 from tests.sandbox.conftest import chat, client_of
 from tests.sandbox.jobs import adds_up, order, over, post, task, until, wait_for
 
@@ -62,7 +63,7 @@ def test_what_broke_on_the_wire_was_done_once(studio: Sandbox, fault: str, how: 
     ]
     assert sum(studio.tasks.values()) == 1
     assert adds_up(studio) == 9_950
-    assert len([path for path in (studio.state / "files").iterdir() if path.suffix == ".upload"]) == 1
+    assert len([path for path in (studio.state / FILES).iterdir() if path.suffix == ".upload"]) == 1
 
 
 @pytest.mark.parametrize("fault", INSTEAD)

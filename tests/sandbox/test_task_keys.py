@@ -12,6 +12,7 @@ import pytest
 from beatra_nb import sandbox
 from beatra_nb.sandbox import Sandbox
 from beatra_nb.sandbox.ledger import KEEP_SECONDS
+from beatra_nb.sandbox.state.desk import FILES
 from tests.sandbox.conftest import chat, client_of
 from tests.sandbox.jobs import QUICK, adds_up, over, post
 
@@ -173,4 +174,4 @@ def test_the_same_file_under_the_same_key_is_one_artifact(studio: Sandbox, wire:
     ):
         assert other.status_code == 409
     assert [seen.effect for seen in studio.seen] == [True, False, False, False, False]
-    assert len(list((studio.state / "files").iterdir())) == 1
+    assert len(list((studio.state / FILES).iterdir())) == 1

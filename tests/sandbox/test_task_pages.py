@@ -130,6 +130,12 @@ def test_filters(http: httpx.Client, ids: list[str], order_: str) -> None:
         )
 
 
+def test_eight_digits_are_a_day(http: httpx.Client, ids: list[str]) -> None:
+    # The tasks were made on the 14th of November 2023, and in seconds both would be in 1970.
+    assert listed(http, limit=100, created_before="20231114") == []
+    assert listed(http, limit=100, created_before="20231115") == ids[::-1]
+
+
 def test_summaries_and_expansion(http: httpx.Client) -> None:
     parts = {"input", "output", "usage", "billing", "callback"}
 

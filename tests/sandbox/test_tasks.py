@@ -17,6 +17,7 @@ import pytest
 from beatra_nb import sandbox
 from beatra_nb.core.errors import InvalidInput
 from beatra_nb.sandbox import Sandbox
+from beatra_nb.sandbox.state.desk import FILES
 from tests.sandbox.conftest import chat, client_of
 from tests.sandbox.jobs import QUICK, adds_up, order, over, post, task, until, wait_for
 
@@ -170,7 +171,7 @@ def test_a_running_task_is_cancelled_and_its_work_ends(studio: Sandbox, wire: ht
     (worker,) = studio._server.studio.crew.pids
     assert cancel(wire, task_id).json()["status"] == "canceled"
     wait_for(lambda: not alive(worker))
-    wait_for(lambda: not list((studio.state / "files").iterdir()))
+    wait_for(lambda: not list((studio.state / FILES).iterdir()))
     assert studio.balance == 10_000
     assert over(wire, order(wire))["status"] == "succeeded"  # another worker goes on
     assert task(wire, task_id)["status"] == "canceled"
@@ -192,6 +193,20 @@ def test_a_task_that_is_over_is_returned_unchanged(studio: Sandbox, wire: httpx.
 def test_what_a_cancel_may_say(http: httpx.Client, content: bytes, status: int) -> None:
     headers = {"Content-Type": "application/json"}
     assert http.post("/tasks/nope/cancel", content=content, headers=headers).status_code == status
+
+
+def test_half_a_character_in_a_reason_is_no_trouble(studio: Sandbox, wire: httpx.Client) -> None:
+    task_id = stalled(studio, wire)
+    headers = {"Content-Type": "application/json"}
+    answer = wire.post(f"/tasks/{task_id}/cancel", content=b'{"reason": "\\ud800"}', headers=headers)
+    assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
+
+
+def test_a_cancel_whose_empty_body_has_no_type_is_taken(studio: Sandbox, wire: httpx.Client) -> None:
+    task_id = stalled(studio, wire)
+    answer = wire.post(f"/tasks/{task_id}/cancel", content=iter([b""]))  # chunked, and nothing in it
+    assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
+    assert wire.post(f"/tasks/{task_id}/cancel", content=iter([b"{}"])).status_code == 415
 
 
 # --- the wallet
@@ -292,7 +307,7 @@ def test_stopping_ends_every_worker(tmp_path: Path) -> None:
         box.stop()
         assert time.perf_counter() - began < 5
     assert not any(alive(pid) for pid in pids)
-    assert not list((tmp_path / "files").iterdir())
+    assert not list((tmp_path / FILES).iterdir())
 
 
 def test_chat_goes_on_while_music_is_made(studio: Sandbox, wire: httpx.Client) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beatra_nb import sandbox
 from beatra_nb.sandbox import Sandbox
-from beatra_nb.sandbox.multipart import MAX_FILE
+from beatra_nb.sandbox.multipart import MAX_FILE, MAX_FORM
+from beatra_nb.sandbox.state import retention
 from beatra_nb.sandbox.state.artifacts import safe_name
+from beatra_nb.sandbox.state.desk import FILES
+from tests.sandbox.conftest import client_of
 from tests.sandbox.jobs import wait_for
 
 
 def files_of(box: Sandbox) -> list[Path]:
-    folder = box.state / "files"
+    folder = box.state / FILES
     return list(folder.iterdir()) if folder.exists() else []
 
 
@@ -80,6 +86,8 @@ def test_the_media_type(http: httpx.Client, file: Any, fields: dict[str, str], m
         (("a.mp3", b"x"), {"media_type": "mp3"}, "/media_type"),
         (("a.mp3", b"x"), {"media_type": "text/html\r\nX: y"}, "/media_type"),
         (("a.mp3", b"x"), {"metadata": "x" * 70_000}, "/metadata"),
+        (("a.mp3", b"x"), {"metadata": '{"a": "' + "x" * 17_000 + '"}'}, "/metadata"),
+        (("a.mp3", b"x"), {"metadata": '{"a":' * 65 + "1" + "}" * 65}, "/metadata"),
     ],
 )
 def test_forms_that_are_not_taken(
@@ -203,6 +211,94 @@ def test_a_stop_in_the_middle_of_an_upload_leaves_nothing(studio: Sandbox) -> No
         wire.sendall(HEAD + b"x" * 3_000_000)
         wait_for(lambda: bool(files_of(studio)))
         studio.stop()
+    assert files_of(studio) == []
+
+
+def test_a_stop_while_the_state_keeps_an_upload_keeps_its_file(tmp_path: Path) -> None:
+    headers = {"Idempotency-Key": "once"}
+    with sandbox.start(engine="scripted", state=tmp_path) as box, client_of(box) as http:
+        http.get("/tasks")
+        other = sqlite3.connect(tmp_path / "state.sqlite3", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")  # another program writes: the state has to wait
+
+        def sending() -> None:
+            with suppress(httpx.HTTPError):
+                http.post("/uploads", files={"file": ("a.mp3", b"x" * 1000)}, headers=headers)
+
+        sender = threading.Thread(target=sending)
+        sender.start()
+        wait_for(lambda: any(path.suffix == ".upload" for path in files_of(box)))
+        box.stop()
+        other.execute("ROLLBACK")
+        sender.join()
+        wait_for(lambda: other.execute("SELECT count(*) FROM artifacts").fetchone()[0] == 1)
+        other.close()
+    with sandbox.start(engine="scripted", state=tmp_path) as box, client_of(box) as http:
+        again = http.post("/uploads", files={"file": ("a.mp3", b"x" * 1000)}, headers=headers)
+        assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
+        assert httpx.get(again.json()["url"], trust_env=False).content == b"x" * 1000
+        assert len(files_of(box)) == 1
+
+
+@pytest.mark.parametrize("tidied", [False, True])
+def test_a_replay_brings_a_file_back_that_was_gone(studio: Sandbox, wire: httpx.Client, tidied: bool) -> None:
+    def upload() -> httpx.Response:
+        return wire.post("/uploads", files={"file": ("a", b"x")}, headers={"Idempotency-Key": "once"})
+
+    first = upload().json()
+    if tidied:
+        studio._ask(retention.tidy, studio.state / FILES, keep_bytes=0)
+    else:
+        files_of(studio)[0].unlink()
+    assert httpx.get(first["url"], trust_env=False).status_code == 410
+    again = upload()
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
+    assert again.json() == first
+    assert httpx.get(first["url"], trust_env=False).content == b"x"
+    assert [path.name for path in files_of(studio)] == [f"{first['artifact_id']}.upload"]
+
+
+def test_a_form_of_parts_that_nobody_asked_for_has_a_limit_too(studio: Sandbox, wire: httpx.Client) -> None:
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    sent = 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal sent
+        yield b'--x\r\nContent-Disposition: form-data; name="other"; filename="a"\r\n\r\n'
+        while sent <= MAX_FORM:
+            sent += 1 << 20
+            yield bytes(1 << 20)
+        yield b"\r\n" + HEAD + b"abc\r\n--x--\r\n"
+
+    answer = wire.post("/uploads", content=parts(), headers=kind)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "invalid_request")
+    assert files_of(studio) == []
+
+
+def test_a_length_that_is_too_much_is_refused_before_the_body(studio: Sandbox) -> None:
+    with raw(studio, MAX_FORM + 1) as wire:
+        wire.sendall(HEAD)
+        assert b" 413 " in wire.recv(65536).split(b"\r\n")[0]
+    assert files_of(studio) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"--x\r\nX-Long: " + b"y" * 9000 + HEAD[3:] + b"a\r\n--x--\r\n", 400),
+        (b"--x\r\n" + b"X-Many: y\r\n" * 1000 + HEAD[5:] + b"a\r\n--x--\r\n", 400),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' * 40 + HEAD + b"a\r\n--x--\r\n",
+            422,
+        ),
+    ],
+)
+def test_headers_and_parts_are_bounded(
+    studio: Sandbox, wire: httpx.Client, content: bytes, status: int
+) -> None:
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = wire.post("/uploads", content=content, headers=kind)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, "invalid_request")
     assert files_of(studio) == []
 
 
@@ -345,3 +441,23 @@ def test_names_become_safe(given: str, safe: str) -> None:
 def test_a_safe_name_is_safe_whatever_is_given(text: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", safe_name(text, ".mp3"))
     assert ".." not in safe_name(text)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "shown"),
+    [("audio/mpeg", True), ("audio/webm", True), ("audio/x-anything", False), ("text/html", False)],
+)
+def test_only_audio_of_the_known_kinds_is_shown(http: httpx.Client, media_type: str, shown: bool) -> None:
+    url = send(http, ("a", b"x"), media_type=media_type).json()["url"]
+    disposition = httpx.get(url, trust_env=False).headers["content-disposition"]
+    assert disposition.partition(";")[0] == ("inline" if shown else "attachment")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"), [("bytes=99999999-", 416), ("nonsense", 400), ("bytes=5-2", 400)]
+)
+def test_a_range_that_cannot_be_is_refused_as_everything_is(address: str, asked: str, status: int) -> None:
+    answer = httpx.get(address, headers={"Range": asked}, trust_env=False)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["retryable"]) == (status, "invalid_request", False)
+    assert ("content-range" in answer.headers) == (status == 416)

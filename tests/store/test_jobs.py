@@ -6,8 +6,10 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beatra_nb.core.errors import BeatraError
+from beatra_nb.store import jobs as jobs_module
 from beatra_nb.store import journal as module
-from beatra_nb.store.jobs import Job, Jobs, Upload
+from beatra_nb.store.database import BUSY
+from beatra_nb.store.jobs import DAY, Job, Jobs, Upload
 from beatra_nb.store.journal import Journal, JournalWarning
 from beatra_nb.store.migrations import MIGRATIONS, migrate, version
 
@@ -65,7 +69,6 @@ def test_a_job_is_written_whole(jobs: Jobs) -> None:
             "T",
             None,
             "sending",
-            os.getpid(),
         )
     ]
     assert jobs.find(HERE, "k") == jobs.unfinished(HERE)[0] == jobs.latest(HERE, "f")
@@ -76,6 +79,28 @@ def test_what_is_private_goes_when_the_task_is_known(jobs: Jobs) -> None:
     jobs.attach(HERE, "k", "task_1")
     (job,) = jobs.unfinished(HERE)
     assert (job.task_id, job.status, job.body, job.title) == ("task_1", "open", None, "")
+
+
+def test_nothing_private_lingers_in_any_file(jobs: Jobs, isolated: Path) -> None:
+    begin(jobs, body=b"secret plans", title="Secret title")
+    begin(jobs, "other", body=b"kept plans")
+    assert any(b"secret plans" in path.read_bytes() for path in isolated.iterdir())
+    jobs.attach(HERE, "k", "task_1")
+    for path in isolated.iterdir():
+        assert b"secret plans" not in path.read_bytes(), path.name
+        assert b"Secret title" not in path.read_bytes(), path.name
+    assert any(b"kept plans" in path.read_bytes() for path in isolated.iterdir()), "it may be needed again"
+
+
+def test_what_can_never_be_sent_again_is_wiped_when_the_next_begins(jobs: Jobs) -> None:
+    begin(jobs, "old")
+    begin(jobs, "young", started=NOON + 3600)
+    begin(jobs, "new", started=NOON + DAY + 1)
+    assert [(row["key"], row["status"], row["body"] is None) for row in on_disk()] == [
+        ("old", "sending", True),
+        ("young", "sending", False),
+        ("new", "sending", False),
+    ]
 
 
 @pytest.mark.parametrize("status", ["refused", "lost"])
@@ -138,6 +163,7 @@ def test_each_place_has_its_own(jobs: Jobs) -> None:
     assert jobs.expected("sandbox", "auto") is None
     assert jobs.find("elsewhere", "k") is None
     assert jobs.latest("elsewhere", "f") is None
+    assert (jobs.elsewhere(HERE), jobs.elsewhere("sandbox"), jobs.elsewhere("elsewhere")) == (1, 0, 1)
 
 
 def test_the_newest_of_the_same_requests_is_found(jobs: Jobs) -> None:
@@ -179,12 +205,128 @@ def test_what_is_hostile_is_kept_as_text(jobs: Jobs) -> None:
     assert (len(row["task_id"]), row["model"]) == (4000, "m'); DROP TABLE jobs; --")
 
 
+# ── claims ──
+
+
+def claim(jobs: Jobs, key: str, place: str = HERE, fingerprint: str = "f") -> bool | None:
+    said = {"verb": "music", "path": "/p", "fingerprint": fingerprint, "model": "auto", "title": "T"}
+    return jobs.claim(place, key, started=NOON, body=b"x", **said)
+
+
+def test_a_request_is_claimed_once(jobs: Jobs) -> None:
+    assert [claim(jobs, "a"), claim(jobs, "b"), claim(jobs, "c")] == [True, False, False]
+    assert claim(jobs, "d", fingerprint="g") is True, "another request is another job"
+    assert claim(jobs, "e", place="sandbox") is True, "another place has its own"
+    found = jobs.latest(HERE, "f")
+    assert found is not None
+    assert (found.key, found.status, found.body) == ("a", "sending", b"x")
+    assert [row["key"] for row in on_disk()] == ["a", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("status", "again"),
+    [("open", False), ("delivered", False), ("refused", True), ("lost", True), ("over", True)],
+)
+def test_a_request_can_be_claimed_when_there_is_nothing_to_come_back_to(
+    jobs: Jobs, status: str, again: bool
+) -> None:
+    claim(jobs, "a")
+    jobs.attach(HERE, "a", "task_1")
+    if status == "delivered":
+        jobs.deliver(HERE, "task_1", 1.0)
+    elif status != "open":
+        jobs.close(HERE, "a", status)
+    assert claim(jobs, "b") is again
+
+
+CLAIM = """
+import sys
+from beatra_nb.store.journal import Journal
+jobs = Journal.open(sys.argv[1]).jobs
+sys.stdin.readline()
+said = dict(verb="music", path="/p", model="auto", title="T")
+for number in range(40):
+    print(jobs.claim("here", f"{sys.argv[2]}-{number}", started=1e9, body=b"x", fingerprint=f"f{number}", **said))
+"""
+
+
+def test_of_many_processes_one_has_the_claim(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", CLAIM, path, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in "abc"
+    ]
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    said = [worker.communicate(timeout=30)[0].split() for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * 3
+    assert [sorted(each) for each in zip(*said, strict=True)] == [["False", "False", "True"]] * 40
+
+
+# ── refunds ──
+
+
+def test_a_refund_is_news_once(jobs: Jobs) -> None:
+    begin(jobs)
+    jobs.attach(HERE, "k", "task_1")
+    other = Journal(Journal.open().path)  # another kernel
+    news = [
+        each.settle(HERE, "task_1", Decimal(refunded))
+        for refunded in ("10.5", "10.50", "80", "30")
+        for each in (jobs, other.jobs)
+    ]
+    other.close()
+    assert news == [Decimal("10.5"), 0, 0, 0, Decimal("69.5"), 0, 0, 0]
+    assert jobs.settle("sandbox", "task_1", Decimal(80)) == 0, "another place's task is another"
+    assert jobs.settle(HERE, "task_2", Decimal(80)) == 0, "it was not begun here"
+
+
+SETTLE = """
+import sys
+from decimal import Decimal
+from beatra_nb.store.journal import Journal
+jobs = Journal.open(sys.argv[1]).jobs
+sys.stdin.readline()
+print(sum(jobs.settle("here", f"t{number}", Decimal(refunded)) for number in range(30) for refunded in (1, 3, 80)))
+"""
+
+
+def test_processes_that_see_a_refund_together_count_it_once(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "journal.sqlite3")
+    for number in range(30):
+        begin(journal.jobs, f"k{number}", "here")
+        journal.jobs.attach("here", f"k{number}", f"t{number}")
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", SETTLE, journal.path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    said = [Decimal(worker.communicate(timeout=30)[0]) for worker in workers]
+    assert sum(said) == 30 * 80
+
+
 # ── uploads ──
 
 
 def keep(jobs: Jobs, ident: str = "art_1", place: str = HERE, **more: Any) -> None:
     said = {"sha256": "ab", "purpose": "media_input", "url": "u", "media_type": "audio/mpeg"} | more
-    jobs.keep_upload(place, size=100, metadata={"b": [1], "a": "é"}, time=NOON, sandbox=False, artifact_id=ident, **said)
+    metadata = {"b": [1], "a": "é"}
+    jobs.keep_upload(place, size=100, metadata=metadata, time=NOON, sandbox=False, artifact_id=ident, **said)
 
 
 def test_uploads_are_found_by_place_and_size(jobs: Jobs) -> None:
@@ -299,15 +441,34 @@ def test_two_processes_do_not_get_in_each_other_s_way(tmp_path: Path, old: bool)
 # ── trouble ──
 
 
+def test_a_job_waits_for_a_program_that_holds_the_journal(jobs: Jobs) -> None:
+    begin(jobs, "first")
+    journal = Journal.open()
+    with closing(sqlite3.connect(journal.path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        end = threading.Timer(2 * BUSY, lambda: other.execute("ROLLBACK"))
+        end.start()
+        assert begin(jobs, "second"), "it was only busy"
+        end.join()
+        other.execute("BEGIN IMMEDIATE")
+        end = threading.Timer(2 * BUSY, lambda: other.execute("ROLLBACK"))
+        end.start()
+        assert claim(jobs, "third", fingerprint="g") is True
+        end.join()
+    assert [row["key"] for row in on_disk()] == ["first", "second", "third"]
+
+
 def test_what_could_not_be_written_is_written_later_in_order(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(jobs_module, "PATIENCE", 0.0)
     begin(jobs, "first")
     journal = Journal.open()
     with closing(sqlite3.connect(journal.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.warns(JournalWarning, match="locked"):
             assert not begin(jobs, "second"), "it says that it is not on disk"
+        assert claim(jobs, "third", fingerprint="g") is None, "what cannot be written is claimed by nobody"
         jobs.attach(HERE, "second", "task_2")
         keep(jobs)
         assert [job.key for job in jobs.unfinished(HERE)] == ["first"], "readers go on beside a writer"
@@ -328,6 +489,9 @@ def test_a_damaged_file_costs_no_call(isolated: Path, content: bytes) -> None:
     jobs = Journal.open().jobs
     with pytest.warns(JournalWarning, match="damaged"):
         assert not begin(jobs)
+    assert claim(jobs, "c") is None
+    assert jobs.settle(HERE, "t", Decimal(80)) == 0
+    assert jobs.elsewhere(HERE) == 0
     jobs.attach(HERE, "k", "t")
     jobs.close(HERE, "k", "lost")
     jobs.deliver(HERE, "t", 1.0)

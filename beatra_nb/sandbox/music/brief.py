@@ -154,7 +154,8 @@ _ELSEWHERE = {
 
 # What is declined: "not jazz", "anything but metal", "no trap or drill".
 _NOT = (
-    r"(?<!\w)(?:no|not|never|without|except(?:[ ]for)?|(?:any|every)thing[ ]but|other[ ]than|instead[ ]of|rather[ ]than|"
+    r"(?<!\w)(?:no|not|never|without|except(?:[ ]for)?|(?:any|every)thing[ ]but|"
+    r"other[ ]than|instead[ ]of|rather[ ]than|"
     r"kein\w*|nicht|ohne|sin|sans|\w+n['’]t(?:[ ]want|[ ]like)?)\s+"
     r"(?:(?:a|an|the|any|too|so|very|really|more|much|like|to|be)\s+){0,2}"
 )
@@ -165,6 +166,7 @@ _NO_GENRE = re.compile(
     rf"{_NOT}(?:{_GENRE_WORDS})(?!\w)(?:\s*(?:,\s*)?(?:or|nor|oder)\s+(?:{_GENRE_WORDS})(?!\w))*"
 )
 _NO_MOOD = re.compile(rf"{_NOT}\w+")
+
 
 def read(prompt: str, *, seed_pick: float = 0.0, seconds: float | None = None) -> Brief:
     """Return the brief behind a prompt.

@@ -208,7 +208,11 @@ def _warnings(
             )
         )
     if not wanted.named and (order.prompt.strip() or order.lyrics.strip()):
-        why = "The prompt names no genre that the sandbox plays" if order.prompt.strip() else "There is no prompt"
+        why = (
+            "The prompt names no genre that the sandbox plays"
+            if order.prompt.strip()
+            else "There is no prompt"
+        )
         said.append(("genre_chosen", f"{why}; it chose {wanted.genre.name}.", "prompt"))
     if heard is not None and heard.tempo is None:
         said.append(("reference_unclear", heard.message, "reference_audio"))

@@ -260,7 +260,7 @@ BANDS: tuple[Genre, ...] = (
         ),
         human=0.003,
         room=(1.0, 0.5, 0.45),
-        tone=(0.5, -1.5, 5),
+        tone=(0.5, -1.5, 8),
         glue=0.9,
         power=0.2,
         images=("Iron", "Ashes", "Obsidian", "Ruin", "Black Sun", "Hammer"),

@@ -95,7 +95,7 @@ CLUBS: tuple[Genre, ...] = (
         human=0.0008,
         room=(1.8, 0.35, 0.9),
         pump=0.62,
-        tone=(2.5, -1.5, 6.5),
+        tone=(2.5, -1.5, 9.5),
         glue=0.7,
         scale="pentatonic",
         power=0.15,
@@ -221,7 +221,7 @@ CLUBS: tuple[Genre, ...] = (
             Layer(
                 "chords",
                 ("piano", "electric piano", "staccato strings"),
-                ("drop", "push"),
+                ("nod", "bounce"),
                 -6,
                 0,
                 send=0.2,
@@ -267,7 +267,7 @@ CLUBS: tuple[Genre, ...] = (
         swing_unit=0.5,
         laid_back=0.008,
         room=(1.3, 0.5, 0.6),
-        tone=(4, -1, 1.5),
+        tone=(4, -1, 4),
         glue=0.7,
         scale="pentatonic",
         images=("Concrete", "Corner", "Crown", "Blocks", "Night Shift", "Cipher"),
@@ -285,7 +285,7 @@ CLUBS: tuple[Genre, ...] = (
         {"major": ("iim9,V9", "Imaj9"), "dorian": ("IV9", "im9")},
         (
             Layer("bass", ("electric bass", "double bass"), ("lofi", "held"), -4, 0.4, centre=36, send=0.03),
-            Layer("chords", ("electric piano", "felt piano"), ("drop", "held"), -4, 0, send=0.25),
+            Layer("chords", ("electric piano", "felt piano"), ("drop", "lull"), -4, 0, send=0.25),
             Layer("chords", ("nylon guitar",), ("pick8b",), -12, 0.7, send=0.25, pan=0.4),
             Layer(
                 "lead",

@@ -20,7 +20,7 @@ _FRAMES = 100  # a second
 _MOST_VALUES = 1 << 18  # samples times channels read at once
 _SEGMENTS = 12
 _LEAST_FIT = 0.5  # correlation with a key's profile
-_LEAST_SPREAD = 0.06  # of the pitch classes around their mean: noise is flatter
+_LEAST_SPREAD = 0.1  # of the pitch classes around their mean: noise is flatter
 _FLOOR = 1e-4  # quieter than −80 dBFS is silence
 
 # How much each degree belongs to a key (Krumhansl and Kessler's listeners).

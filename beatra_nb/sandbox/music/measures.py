@@ -16,7 +16,9 @@ _SECOND = r"(?:seconds?|secs?|sekunden?|segundos?|secondes?)(?!\w)|秒|s\b"
 _TIME = re.compile(rf"{_COUNT}[\s-]*(?:({_MINUTE})|({_SECOND}))", re.I)
 _JOINT = re.compile(r"[\s,]*(?:and|und|y|et)?[\s,]*")
 # "90s", "the 1960s", "'70s" are times to sound like, not lengths; "30 s" and "30 sec" are lengths.
-_DECADE = re.compile(r"(?<!\d)(?:(?:(?:19|20)\d|[2-9])0['’]?s|(?:the|from|late|early|mid)[\s-]+[01]0['’]?s)\b")
+_DECADE = re.compile(
+    r"(?<!\d)(?:(?:(?:19|20)\d|[2-9])0['’]?s|(?:the|from|late|early|mid)[\s-]+[01]0['’]?s)\b"
+)
 _PART = re.compile(
     r"[\s-]*(?:long[\s-]+)?(?:\w+[\s-]+)?(?:intro|outro|solo|break|bridge|build|drop|verse|chorus|hook|fade|note|delay|"
     r"loop[\s-]+intro|ending)"
@@ -87,10 +89,10 @@ def key(prompt: str) -> tuple[int | None, bool | None]:
     >>> key("a song in e minor"), key("Bb blues"), key("a minor hit")
     ((4, True), (10, None), (None, None))
     """
-    if match := _NO_TONIC.search(prompt):
-        named = re.search(r"\b([B-Hb-h]|A)[#♯♭b]?[\s-]*$", prompt[: match.start(1)])
+    if bare := _NO_TONIC.search(prompt):
+        named = re.search(r"\b([B-Hb-h]|A)[#♯♭b]?[\s-]*$", prompt[: bare.start(1)])
         if named is None:
-            return None, match.group(1).casefold() in _MINOR
+            return None, bare.group(1).casefold() in _MINOR
     for pattern in _KEYS:
         if match := pattern.search(prompt):
             letter, sign, mode = match.groups()

@@ -51,9 +51,9 @@ def piano(midi: float, velocity: float, n: int) -> Samples:
     thud = np.zeros(n, np.float32)
     thud[:knock] = tones.shaped_noise(knock, tones.bands((170, 0.8, 1.0), (1400, 1.0, 0.3)), "hammer")
     thud[:knock] *= tones.fall(knock, 0.05) * np.float32(0.05 + 0.1 * velocity)
-    lean = np.float32(np.clip((midi - 56) / 160, -0.13, 0.13))
+    lean = np.float32(np.clip((midi - 50) / 240, -0.1, 0.1))
     return stereo(
-        (first + 0.65 * second) * (1 - lean) + thud, (first * 0.76 + 0.94 * second) * (1 + lean) + thud
+        (first + 0.65 * second) * (1 - lean) + thud, (first * 0.8 + 0.92 * second) * (1 + lean) + thud
     )
 
 

@@ -9,6 +9,7 @@ partials; since exp(a + b) = exp(a)·exp(b), a block of it is a product of two s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -22,6 +23,7 @@ Curve = npt.NDArray[np.floating[Any]]
 Shape = Callable[[Curve], Curve]  # frequencies in Hz → gain
 
 _LOOP = 4096  # about so many samples repeat: pitch is then exact to a twentieth of a cent
+_OFF_PITCH = 1e-4  # a sixth of a cent
 _BLOCK = 256
 _TABLE = 2048
 _TOP = 17_000.0  # nothing is synthesised above: it would cost bits and nobody would miss it
@@ -85,8 +87,7 @@ def _partials(frequency: float, wave: Shape, shape: Shape | None) -> tuple[Curve
 
 def loop(frequency: float, n: int, wave: Shape, shape: Shape | None = None, turn: float = 0.0) -> Samples:
     """Return ``n`` samples of a steady tone; ``turn`` shifts its phase by so many periods."""
-    periods = max(1, round(_LOOP * frequency / RATE))
-    size = max(2, round(periods * RATE / frequency))
+    periods, size = _fit(frequency)
     k, gains = _partials(frequency, wave, shape)
     spectrum = np.zeros(size // 2 + 1, np.complex64)
     places = (k * periods).astype(int)
@@ -95,6 +96,25 @@ def loop(frequency: float, n: int, wave: Shape, shape: Shape | None = None, turn
     spectrum[places[inside]] = (-0.5j * size) * gains[inside] * np.exp(2j * np.pi * k[inside] * turn)
     period = np.fft.irfft(spectrum, size).astype(np.float32)
     return np.resize(period, n)
+
+
+@lru_cache(4096)
+def _fit(frequency: float) -> tuple[int, int]:
+    """Return how many periods make a loop, and its samples: about ``_LOOP``, a size that transforms quickly."""
+    usual = max(1, round(_LOOP * frequency / RATE))
+    fits = [(n, max(2, round(n * RATE / frequency))) for n in range(usual, usual + max(3, usual // 3))]
+    exact = [fit for fit in fits if abs(fit[1] * frequency / (fit[0] * RATE) - 1) < _OFF_PITCH]
+    return min(exact or fits[:1], key=lambda fit: _heaviest(fit[1]))
+
+
+def _heaviest(size: int) -> int:
+    """Return the largest prime factor: a transform of a prime size takes ten times as long as its neighbours."""
+    rest, factor, heaviest = size, 2, 1
+    while factor * factor <= rest:
+        while rest % factor == 0:
+            rest, heaviest = rest // factor, factor
+        factor += 1
+    return max(heaviest, rest)
 
 
 def glide(frequencies: Curve, wave: Shape, shape: Shape | None = None) -> Samples:

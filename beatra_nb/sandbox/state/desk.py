@@ -141,7 +141,9 @@ class Desk:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.files.mkdir(exist_ok=True, mode=0o700)
             with suppress(FileExistsError):
-                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))  # SQLite's side files follow its mode
+                os.close(
+                    os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600)
+                )  # SQLite's side files follow its mode
             self._db = _open(self._path, self._opening)
         return self._db
 

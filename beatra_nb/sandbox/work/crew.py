@@ -159,14 +159,14 @@ class Crew:
             if job is None:
                 return
             active = _Active(job)
-            thread = threading.Thread(
-                target=self._do, args=(active,), name="beatra-sandbox-job", daemon=True
-            )
+            thread = threading.Thread(target=self._do, args=(active,), name="beatra-sandbox-job", daemon=True)
             with self._lock:
                 self._active[job.id] = active
             try:
                 thread.start()
-            except RuntimeError as problem:  # no more threads: the task goes back, and the next look tries again
+            except (
+                RuntimeError
+            ) as problem:  # no more threads: the task goes back, and the next look tries again
                 log.warning("Work on a task cannot begin yet: %s", problem)
                 with self._lock:
                     del self._active[job.id]

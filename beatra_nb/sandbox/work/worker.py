@@ -53,6 +53,8 @@ class Worker:
             stderr=subprocess.DEVNULL,
             bufsize=0,
             start_new_session=True,
+            # No key of the user's, and nothing else that is not the composer's business.
+            env={name: value for name, value in os.environ.items() if not name.startswith("BEATRA_")},
             creationflags=_WINDOWS_FLAGS,
         )
         self._lines = io.BufferedReader(cast("io.FileIO", self._process.stdout))

@@ -25,6 +25,17 @@ from beatra_nb.sandbox.music.genres import BY_NAME, GENRES
         ("1 s", 2),
         ("99999 minutes", 240),
         ("drums from the 80s", None),
+        ("1990s grunge", None),
+        ("90s hip hop", None),
+        ("60s soul", None),
+        ("swing of the '20s", None),
+        ("90s eurodance, 20 seconds", 20),
+        ("grunge, 90 s", 90),
+        ("30 sec", 30),
+        ("a 10 second intro, 3 minutes long", 180),
+        ("3 minutes with a 10 second intro", 180),
+        ("a 10 second intro", 10),
+        ("a second verse for my loved ones", None),
         ("jazz", None),
     ],
 )
@@ -54,6 +65,21 @@ def test_every_genre_is_found_by_its_name_and_its_words(name: str) -> None:
         ("epic orchestral trailer", "cinematic"),
         ("エネルギッシュなロック", "rock"),
         ("джаз для вечера", "jazz"),
+        ("not jazz, rock", "rock"),
+        ("I don't like jazz, give me blues", "blues"),
+        ("not jazz or blues, funk", "funk"),
+        ("drum and bass", "techno"),
+        ("reggaeton", "reggae"),
+        ("gospel", "blues"),
+        ("a waltz", "classical"),
+        ("r&b", "hip-hop"),
+        ("trap", "hip-hop"),
+        ("90s grunge", "rock"),
+        ("punk", "rock"),
+        ("disco", "house"),
+        ("60s soul", "funk"),
+        ("edm", "house"),
+        ("k-pop", "pop"),
         ("rocket science", "pop"),  # not rock: nothing is named, so one is chosen
     ],
 )
@@ -71,6 +97,17 @@ def test_genre(prompt: str, genre: str) -> None:
         ("in a-Moll", 9, True),
         ("C major", 0, False),
         ("a major hit", None, None),
+        ("a minor problem", None, None),
+        ("in a minor key", None, True),
+        ("in a minor", 9, True),
+        ("a song in e minor", 4, True),
+        ("in the key of c minor", 0, True),
+        ("Bb blues", 10, None),
+        ("a blues in G", 7, None),
+        ("in E flat, slow", 3, None),
+        ("in F#m", 6, True),
+        ("in B-Dur", 10, False),
+        ("in A world of rain", None, None),
         ("sad", None, True),
     ],
 )
@@ -95,7 +132,18 @@ def test_players_are_asked_for_and_declined() -> None:
     assert "lead" not in brief.read("no saxophone").wanted
 
 
+@pytest.mark.parametrize("pick", [0.0, 0.3, 0.6, 0.75, 0.99])
+@pytest.mark.parametrize(
+    ("prompt", "declined"), [("anything but metal", "metal"), ("not rock", "rock"), ("without pop", "pop")]
+)
+def test_a_declined_genre_is_not_played(prompt: str, declined: str, pick: float) -> None:
+    found = brief.read(prompt, seed_pick=pick)
+    assert found.genre.name != declined
+    assert not found.named
+
+
 def test_moods_steer() -> None:
+    assert brief.read("not sad").dark is None
     calm, wild = brief.read("calm slow rock"), brief.read("wild fast rock")
     assert calm.energy < 0 < wild.energy
     assert calm.pace < 0 < wild.pace
@@ -136,6 +184,22 @@ def test_lyrics_are_read_by_their_tags() -> None:
     assert [(each.kind, each.lines) for each in found] == [
         ("Intro", 0), ("Verse", 2), ("Pre-Chorus", 1), ("Chorus", 1), ("Bridge", 1), ("Outro", 0),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("[Guitar Solo]\n[Final Chorus]\na", [("Solo", 0), ("Chorus", 1)]),
+        ("[Verse][Chorus]\na", [("Verse", 0), ("Chorus", 1)]),
+        ("[Instrumental Intro]\n[Verse 1: rap]\na", [("Intro", 0), ("Verse", 1)]),
+        ("[Verse]\na\n(hook me up)\n(ending the war)", [("Verse", 3)]),
+        ("(Verse 2)\na\n(Chorus x2):\nb", [("Verse", 1), ("Chorus", 1)]),
+        ("[Verse]\n[softly]\na", [("Verse", 1)]),
+        ("[第二段主歌]\na", [("Verse", 1)]),
+    ],
+)
+def test_tags_as_people_write_them(words: str, expected: list[tuple[str, int]]) -> None:
+    assert [(each.kind, each.lines) for each in lyrics.passages(words)] == expected
 
 
 def test_lyrics_without_tags_alternate_by_stanza() -> None:

@@ -1,4 +1,4 @@
-"""Finished clips, measured as they come out of their files: twelve genres, two seeds, MP3 and OGG."""
+"""Finished clips, measured as they come out of their files: thirteen genres, two seeds, MP3 and OGG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.sandbox.music.conftest import decoded, order
 
 GENRES = (
     "dream pop", "rock", "house", "techno", "hip-hop", "jazz", "blues", "classical", "ambient", "folk", "reggae",
-    "metal",
+    "metal", "lo-fi",
 )  # fmt: skip
 SEEDS = (1, 2)
 BANDS = ((20, 120), (120, 500), (500, 2000), (2000, 8000), (8000, 20_000))
@@ -84,7 +84,8 @@ def test_it_begins_and_ends_in_silence_and_has_no_hole(clip: Made) -> None:
     power = np.square(sound).mean(0)[: RATE * 11]
     tenths = 10 * np.log10(power[: len(power) // 4410 * 4410].reshape(-1, 4410).mean(1) + 1e-12)
     quiet = "".join("." if level < -50 else "x" for level in tenths)
-    assert "." * 13 not in quiet  # more than a second of nothing
+    # More than a second of nothing; half of one where a beat is expected all along.
+    assert "." * (6 if clip.genre in {"hip-hop", "lo-fi"} else 13) not in quiet
     assert quiet.startswith(("x", ".x", "..x", "...x"))
 
 
@@ -102,7 +103,7 @@ def test_nothing_clicks(clip: Made) -> None:
 
 def test_both_sides_are_there(clip: Made) -> None:
     left, right = (float(np.sqrt(np.mean(side**2))) for side in clip.sound)
-    assert abs(20 * math.log10(left / right)) < 2.5
+    assert abs(20 * math.log10(left / right)) < (1.0 if clip.genre == "classical" else 2.5)
     side = np.sqrt(np.mean((clip.sound[0] - clip.sound[1]) ** 2))
     assert side > 0.02 * left  # stereo
     assert np.corrcoef(clip.sound)[0, 1] > 0.1  # and still there in mono
@@ -116,7 +117,7 @@ def test_balance(clip: Made) -> None:
     assert -22 < high < -9
     assert air < high
     if clip.genre in {"rock", "metal", "house"}:
-        assert high > -14.5  # real energy at 2–8 kHz
+        assert high > -12.3  # real energy at 2–8 kHz
 
 
 def test_tempo(clip: Made) -> None:

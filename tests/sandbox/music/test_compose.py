@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beatra_nb.sandbox.music import arrange, brief, chance, encode, lyrics, tones
+from beatra_nb.sandbox.music import arrange, brief, chance, encode, form, lyrics, tones
 from beatra_nb.sandbox.music.compose import _takes
 from beatra_nb.sandbox.music.drumkit import KITS, PIECES, hit
 from beatra_nb.sandbox.music.genres import GENRES
@@ -41,10 +42,11 @@ def test_two_takes_of_one_order(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize("genre", GENRES, ids=lambda genre: genre.name)
 def test_takes_differ_in_tempo_key_and_arrangement(genre) -> None:
-    for seed in range(6):
-        wanted = brief.read(genre.name, seconds=30)
+    for seed, seconds in enumerate((2, 6, 9, 12, 30, 60)):
+        wanted = brief.read(genre.name, seconds=seconds)
         first, second = _takes(Order("", "/tmp", seed=seed, clips=2), wanted, [], None)
-        assert abs(first.tempo / second.tempo - 1) > 0.01
+        one, other = (form.plan(wanted, [], each.tempo, each.seed).tempo for each in (first, second))
+        assert abs(one / other - 1) >= 0.03, seconds
         assert first.tonic != second.tonic
         assert first.arrangement != second.arrangement
 
@@ -62,6 +64,17 @@ def test_lyrics_come_back_and_shape_the_sections(tmp_path: Path) -> None:
     said = {warning["code"]: warning for warning in done["warnings"]}
     assert "not sung" in said["lyrics_not_sung"]["message"]
     assert said["lyrics_not_sung"]["field"] == "lyrics"
+
+
+def test_lyrics_alone_choose_a_genre_and_say_so(tmp_path: Path) -> None:
+    chosen = set()
+    for number in range(6):
+        words = f"[Verse]\nline number {number}"
+        done = order(tmp_path, "", lyrics=words, seconds=2, format="ogg")
+        said = {warning["code"]: warning["message"] for warning in done["warnings"]}
+        assert said["genre_chosen"].endswith(f"it chose {done['clips'][0]['genre']}.")
+        chosen.add(done["clips"][0]["genre"])
+    assert len(chosen) > 1
 
 
 def test_an_instrumental_needs_no_excuse(tmp_path: Path) -> None:
@@ -203,6 +216,27 @@ def test_encoding_is_whole_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         encode.write(np.zeros((2, 44_100), np.float32), folder / "1.mp3", "mp3", stop)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device to write to")
+@pytest.mark.parametrize("kind", ["mp3", "ogg"])
+def test_a_full_disk_is_called_that(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    (folder / f"1.{kind}.part").symlink_to("/dev/full")
+    noise = np.random.default_rng(0).standard_normal((2, 200_000)).astype(np.float32) * 0.1
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - the number is what matters
+        encode.write(noise, folder / f"1.{kind}", kind, lambda share: None)
+    assert caught.value.errno == errno.ENOSPC
+    assert list(folder.iterdir()) == []
+
+
+def test_loops_are_in_tune_whatever_their_length() -> None:
+    for midi in np.arange(24, 100, 0.37):
+        frequency = tones.hertz(float(midi))
+        periods, size = tones._fit(frequency)
+        assert abs(1200 * np.log2(periods * tones.RATE / size / frequency)) < 1.2  # one at the very lowest
+        assert size < 20_000
 
 
 def test_streams_of_chance_are_fixed() -> None:

@@ -103,6 +103,33 @@ def test_what_says_nothing_steers_nothing_and_says_so(tmp_path: Path, sound: np.
     assert "reference_unclear" in {warning["code"] for warning in done["warnings"]}
 
 
+@pytest.mark.parametrize("kind", ["noise", "rumble", "bursts", "clicks", "impulses"])
+def test_what_has_no_key_is_given_none(kind: str) -> None:
+    noise = np.random.default_rng(5).standard_normal(44_100 * 8)
+    impulses = np.zeros(44_100 * 8)
+    impulses[::22_050] = 1
+    sound = {
+        "noise": noise * 0.1,
+        "rumble": np.cumsum(noise) * 1e-3,
+        "bursts": noise * np.exp(-(np.arange(len(noise)) % 22_050) / 2000),
+        "clicks": clicks(110, 8),
+        "impulses": impulses,
+    }[kind]
+    ear = listen.Ear(44_100)
+    ear.hear(sound.astype(np.float32))
+    heard = ear.verdict()
+    assert heard.tonic is None
+    assert heard.facts()["key"] is None
+    assert "no clear key" in heard.message
+
+
+def test_a_beat_without_a_key_still_sets_the_tempo(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "r.wav", clicks(104, 8), 44_100)
+    done = order(tmp_path / "out", "pop", reference=str(tmp_path / "r.wav"), seconds=6, format="ogg")
+    assert done["heard"]["key"] is None
+    assert done["clips"][0]["tempo_bpm"] == pytest.approx(104, rel=0.05)
+
+
 def bad(tmp_path: Path, kind: str) -> Path:
     path = tmp_path / "bad.mp3"
     good = tmp_path / "good.mp3"

@@ -125,6 +125,20 @@ def test_failures_are_answered_and_the_worker_lives_on(worker: Worker, tmp_path:
     assert "done" in worker.answer()[0]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device to write to")
+def test_a_full_disk_is_said_and_the_worker_lives_on(worker: Worker, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    for form in ("mp3", "ogg"):
+        (folder / f"1.{form}.part").symlink_to("/dev/full")
+        worker.send(order(folder, format=form))
+        error = worker.answer()[0]["error"]
+        assert error["message"].startswith("The disk is full")
+        assert (error["code"], error["retryable"]) == ("internal_error", True)
+    worker.send(order(folder))
+    assert "done" in worker.answer()[0]
+
+
 def test_the_same_order_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     seen = set()
     for number, form in ((1, "mp3"), (2, "mp3"), (1, "ogg"), (2, "ogg")):
