@@ -20,6 +20,7 @@ import pytest
 
 import beatra_nb as bn
 from beatra_nb.sandbox import Sandbox
+from beatra_nb.sandbox.state import desk
 from tests.core.sounds import encoded, id3, m4a, wav_header
 
 MB = 2**20
@@ -359,7 +360,7 @@ def test_a_file_that_changes_between_the_check_and_the_sending(
 def files_of(box: Sandbox) -> list[str]:
     """The files that a sandbox keeps."""
     return (
-        sorted(path.name for path in (box.state / "files").rglob("*"))
-        if (box.state / "files").exists()
+        sorted(path.name for path in (box.state / desk.FILES).rglob("*"))
+        if (box.state / desk.FILES).exists()
         else []
     )

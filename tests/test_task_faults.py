@@ -21,6 +21,7 @@ import pytest
 import beatra_nb as bn
 from beatra_nb.core import policy
 from beatra_nb.sandbox import Sandbox, Seen
+from beatra_nb.sandbox.state.desk import FILES
 from tests.core.sounds import encoded
 from tests.test_faults import GAVE_UP, ROWS, TIMEOUTS, End, Row
 
@@ -91,7 +92,7 @@ class Count:
     @classmethod
     def of(cls, box: Sandbox) -> Count:
         kinds = [row.kind for row in box.wallet()]
-        files = len([*(box.state / "files").glob("*.upload")])
+        files = len([*(box.state / FILES).glob("*.upload")])
         return cls(sum(box.tasks.values()), kinds.count("charge"), kinds.count("refund"), files, box.balance)
 
     def since(self, before: Count) -> Count:

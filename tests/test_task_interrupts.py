@@ -27,6 +27,7 @@ import pytest
 
 import beatra_nb as bn
 from beatra_nb.sandbox import Sandbox
+from beatra_nb.sandbox.state.desk import FILES
 from tests.core.sounds import wav_header
 from tests.gate import Gate
 from tests.test_interrupts import Kernel, wait_for
@@ -78,7 +79,7 @@ class Hold:
 def box(tmp_path: Path) -> Iterator[Sandbox]:
     """A sandbox of the test's own."""
     with bn.sandbox.start(engine="scripted", faults=True, state=tmp_path / "state") as sandbox:
-        (sandbox.state / "files").mkdir(parents=True, exist_ok=True)
+        (sandbox.state / FILES).mkdir(parents=True, exist_ok=True)
         yield sandbox
 
 

@@ -148,9 +148,13 @@ class Jobs:
         return changed != 0
 
     def close(self, place: str, key: str, status: str) -> None:
-        """Write down that there is nothing more to do for a job that became no task."""
+        """Write down that there is nothing more to do for a job that became no task.
+
+        One that was "refused" here, and became a task in another kernel meanwhile, stays as it is.
+        """
         self._journal.write(
-            "UPDATE jobs SET status = ?, body = NULL, title = NULL WHERE place = ? AND key = ?",
+            "UPDATE jobs SET status = ?1, body = NULL, title = NULL WHERE place = ?2 AND key = ?3 "
+            "AND (?1 != 'refused' OR task_id IS NULL)",
             (status, place, key),
         )
 

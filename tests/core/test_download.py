@@ -348,6 +348,52 @@ def test_a_service_that_asks_to_wait_is_waited_for() -> None:
     assert 7 <= world.clock.now - began < 8
 
 
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        (no(429, "rate_limited", retryable=True), bn.RateLimited),
+        (no(400, "insufficient_balance", retryable=True), bn.InvalidRequest),
+        (no(500, "brand_new", retryable=True), bn.ServerError),
+    ],
+)
+def test_a_stranger_s_refusal_counts_by_its_status_alone(refusal: Any, kind: type[bn.APIError]) -> None:
+    world = World().say(refusal)
+    with pytest.raises(bn.APIError) as caught:
+        fetched(world)
+    assert type(caught.value) is kind
+    assert (caught.value.code, caught.value.retryable, len(world.opened)) == (None, False, 1)
+    ours = World().say(no(500, "brand_new", retryable=True), Served([MP3]))
+    assert fetched(ours, "https://api.example.com/files/1.mp3").data == MP3
+
+
+@pytest.mark.parametrize("kind", ["MP3", "WAV", "FLAC", "OGG"])
+def test_without_a_length_the_file_itself_must_be_whole(kind: str, isolated: Path) -> None:
+    whole = encoded(kind, seconds=1.0)
+    world = World().say(Served([whole[: len(whole) // 2]]))
+    with pytest.raises(bn.ConnectionFailed, match="breaks off") as caught:
+        fetched(world)
+    assert (caught.value.retryable, caught.value.attempts) == (True, 4)
+    assert kept(isolated) == []
+    assert fetched(World().say(Served([whole[:99]]), Served([whole]))).data == whole
+    chunked = {"transfer-encoding": "chunked"}  # there the end is said
+    assert fetched(World().say(Served([whole], chunked)), ident="art_2").data == whole
+
+
+def test_takes_of_one_artifact_are_kept_apart(isolated: Path) -> None:
+    clips = [{"artifact_id": "art_1", "audio_url": f"https://cdn.example.com/{n}.mp3"} for n in (1, 2)]
+    other = encoded("MP3", seconds=0.3)
+    world = World().say(Served([MP3]), Served([other]))
+    task = Task(None, state("succeeded", output={"clips": clips}))
+    world.run(jobs.wait(world.context(files=AudioFiles.of_user()), task, Watcher(), None))
+    assert [clip.data for clip in task.clips] == [MP3, other]
+    assert len(kept(isolated)) == 2
+    again = Task(None, state("succeeded", output={"clips": clips}))
+    world = World().say(RESET)
+    world.run(jobs.wait(world.context(files=AudioFiles.of_user()), again, Watcher(), None))
+    assert [clip.data for clip in again.clips] == [MP3, other]
+    assert world.wishes == []
+
+
 def test_how_far_it_is_is_noted() -> None:
     big = MP3 + bytes(1_000_000)
     watch = Watcher()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
+import threading
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,10 +21,12 @@ from hypothesis import strategies as st
 import beatra_nb as bn
 from beatra_nb.core import jobs, policy
 from beatra_nb.core.base_client import BaseClient
-from beatra_nb.core.flow import Answer, Pause
+from beatra_nb.core.flow import Answer, Open, Pause
 from beatra_nb.core.music import MusicRequest
 from beatra_nb.core.settings import Secret
 from beatra_nb.core.task import Task
+from beatra_nb.sandbox import Sandbox
+from beatra_nb.store import jobs as stored
 from beatra_nb.store.accounts import tag
 from beatra_nb.store.journal import Journal, JournalWarning
 from tests.core.conftest import QUICK
@@ -43,7 +48,7 @@ from tests.core.driving import (
     state,
 )
 from tests.core.sounds import encoded
-from tests.core.wire import KEY, Wire, http
+from tests.core.wire import KEY, Asked, Wire, http
 
 MP3 = encoded("MP3", seconds=0.2)
 KINDS = pytest.mark.parametrize("kind", [bn.Client, bn.AsyncClient], ids=["sync", "async"])
@@ -169,6 +174,17 @@ def test_waiting_ends_when_the_service_says_no(code: str) -> None:
     assert "bn.task('task_1').wait() comes back to it" in caught.value.hint
 
 
+def test_a_task_that_is_gone_does_not_go_on() -> None:
+    world = World().say(said(body=state()), no(404, "not_found"))
+    with pytest.raises(bn.NotFound) as caught:
+        world.run(jobs.wait(world.context(), known(), Watcher(), None))
+    assert "goes on" not in str(caught.value)
+    assert "comes back" not in str(caught.value)
+    world = World().say(page(404))
+    with pytest.raises(bn.NotFound, match="The task goes on"):  # that was somebody in between
+        world.run(jobs.wait(world.context(), known(), Watcher(), None))
+
+
 def test_waiting_ends_when_nobody_there_speaks_the_api() -> None:
     world = World().say(page())
     with pytest.raises(bn.UnexpectedResponse, match="comes back to it"):
@@ -259,6 +275,19 @@ def test_a_look_that_hangs_does_not_outlast_the_timeout(timeout: float) -> None:
     with pytest.raises(bn.TaskTimeout):
         world.run(jobs.wait(world.context(), known(), Watcher(), timeout))
     assert timeout - 1e-6 <= world.clock.now - began <= timeout + 1.0 + 1e-6
+
+
+@pytest.mark.parametrize("timeout", [3.0, 30.0])
+def test_an_address_that_hangs_does_not_outlast_the_timeout(timeout: float) -> None:
+    def asked(wish: Any) -> Any:
+        return Late(1e6, RESET) if isinstance(wish, Open) else Late(2.0, said(body=MADE))
+
+    world, task = World().say(asked), known()
+    began = world.clock.now
+    world.run(jobs.wait(world.context(), task, Watcher(), timeout))
+    assert world.clock.now - began <= timeout + 1.0 + 1e-6
+    assert (task.status, task.clips[0].data) == ("succeeded", None)
+    assert task.clips[0].problem, "it says why, and can be fetched later"
 
 
 @pytest.mark.parametrize("timeout", [3.0, 30.0])
@@ -406,6 +435,8 @@ def test_where_nobody_knows_what_came_of_it_the_request_is_kept(last: Step) -> N
     assert (kept["status"], kept["task_id"]) == ("sending", None)
     assert bytes(kept["body"]) == world.sent[0].call.body
     assert caught.value.idempotency_key == kept["key"]
+    assert caught.value.resumable
+    assert caught.value.hint.startswith(jobs.MAYBE_BEGUN)
 
 
 @pytest.mark.parametrize(
@@ -419,8 +450,9 @@ def test_where_nobody_knows_what_came_of_it_the_request_is_kept(last: Step) -> N
 )
 def test_where_nothing_came_of_it_the_request_is_forgotten(last: Step) -> None:
     world = World().say(last)
-    with pytest.raises(bn.BeatraError):
+    with pytest.raises(bn.BeatraError) as caught:
         begun(world)
+    assert not caught.value.resumable
     assert (row()["status"], row()["body"], row()["title"]) == ("refused", None, None)
     assert pending(world) == NONE
 
@@ -441,6 +473,7 @@ def test_a_refusal_after_an_answer_that_was_lost_proves_nothing(first: Step, las
 def test_a_job_is_one_key_over_all_its_attempts() -> None:
     world = World().say(RESET, page(503), no(500, "x", retryable=True), said(202, QUEUED))
     task = begun(world)
+    assert not task.unwritten
     assert len({(wish.call.key, wish.call.body) for wish in world.sent}) == 1
     assert (task.id, len(world.sent), row()["status"]) == ("task_1", 4, "open")
     entry = Journal.open().view()[0]
@@ -853,7 +886,10 @@ def test_a_service_that_does_not_tell_the_price_costs_nothing_in_the_journal() -
 
 
 @pytest.mark.parametrize("trouble", ["damaged", "newer", "locked", "a folder"])
-def test_a_journal_in_trouble_never_costs_a_call(isolated: Path, trouble: str) -> None:
+def test_a_journal_in_trouble_never_costs_a_call(
+    isolated: Path, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "PATIENCE", 0.0)
     isolated.mkdir()
     path = isolated / "journal.sqlite3"
     holder = None
@@ -869,6 +905,7 @@ def test_a_journal_in_trouble_never_costs_a_call(isolated: Path, trouble: str) -
     try:
         with pytest.warns(JournalWarning):
             task = begun(world.say(said(202, QUEUED)))
+        assert task.unwritten, "it says that it could not be written down"
         world.say(said(body=MADE), Served([MP3]))
         world.run(jobs.wait(world.context(), task, Watcher(), None))
         assert (task.status, task.clips[0].data) == ("succeeded", MP3)
@@ -1106,3 +1143,204 @@ def test_a_task_that_made_nothing_is_over_all_the_same() -> None:
     begun(world)
     assert pending(world).tasks[0].done
     assert pending(world) == NONE
+
+
+# ── several at once ──
+
+SHORT: dict[str, Any] = {
+    "model": "minimax-music-2.6",
+    "model_options": {"sandbox": {"seconds": 2}},
+    "wait": False,
+}
+REUSE = """
+import sys
+import beatra_nb as bn
+client = bn.Client(sys.argv[2], base_url=sys.argv[1])
+sys.stdin.readline()
+options = {"sandbox": {"seconds": 2}}
+task = client.music("together", model="minimax-music-2.6", model_options=options, wait=False, rerun="reuse")
+print(task.id)
+"""
+
+
+def test_threads_and_processes_with_the_same_request_begin_one_job(box: Sandbox) -> None:
+    before = [row.kind for row in box.wallet()].count("charge")
+    box.inject("task:stall")
+    begin = threading.Barrier(4)
+    found: list[bn.Task] = []
+
+    def work(client: bn.Client) -> None:
+        begin.wait(10)
+        found.append(client.music("together", rerun="reuse", **SHORT))
+
+    others = [
+        subprocess.Popen(
+            [sys.executable, "-c", REUSE, box.base_url, box.api_key],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    with bn.Client(box.api_key, base_url=box.base_url) as client:
+        threads = [threading.Thread(target=work, args=(client,)) for _ in range(4)]
+        for other in others:
+            assert other.stdin is not None
+            other.stdin.write("go\n")
+            other.stdin.flush()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        said_by_others = {other.communicate(timeout=30)[0].strip() for other in others}
+        assert [other.returncode for other in others] == [0, 0]
+        assert len(found) == 4
+        assert {task.id for task in found} | said_by_others == {found[0].id}
+        assert [row.kind for row in box.wallet()].count("charge") - before == 1
+        assert len(rows()) == 1
+        assert paid() == 50, "each was told the charge, and it is counted once"
+        found[0].cancel()
+        found[1].refresh()
+        assert paid() == 0
+        assert len(client.pending()) == 0
+
+
+def test_a_claim_that_is_given_up_meanwhile_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World().say(said(202, QUEUED))
+    begun(world, rerun="reuse")
+    latest = stored.Jobs.latest
+
+    def closed_meanwhile(self: stored.Jobs, place: str, fingerprint: str) -> Any:
+        job = latest(self, place, fingerprint)
+        if job is not None and job.task_id == "task_1":  # another kernel has just found it gone
+            self.close(place, job.key, "over")
+            return None
+        return job
+
+    monkeypatch.setattr(stored.Jobs, "latest", closed_meanwhile)
+    world.say(said(202, state("queued", "task_2")))
+    assert begun(world, rerun="reuse").id == "task_2"
+    assert [(job["task_id"], job["status"]) for job in rows()] == [("task_1", "over"), ("task_2", "open")]
+    assert (
+        world.context().jobs.claim(  # type: ignore[union-attr]
+            PUBLIC,
+            "third",
+            started=NOON,
+            body=b"x",
+            **{name: rows()[1][name] for name in ("verb", "path", "fingerprint", "model")},
+            title="",
+        )
+        is False
+    ), "what was begun is claimed"
+
+
+def test_a_journal_that_cannot_be_written_is_no_place_for_a_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "PATIENCE", 0.0)
+    world = World().say(said(202, QUEUED))
+    begun(world)
+    with closing(sqlite3.connect(Journal.open().path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(bn.InvalidInput, match="cannot be written just now") as caught:
+            begun(world, rerun="reuse")
+        other.execute("ROLLBACK")
+    assert "idempotency_key=" in caught.value.hint
+    assert len(world.sent) == 1
+
+
+# ── two accounts ──
+
+OTHER = "sk-" + "oTh3rT3stK3yQ7xB" * 2
+
+
+def asked_by(wire: Wire, key: str) -> list[Asked]:
+    return [asked for asked in wire.asked if asked.headers["authorization"] == f"Bearer {key}"]
+
+
+def test_two_keys_at_one_address_keep_their_jobs_apart(wire: Wire) -> None:
+    with (
+        bn.Client(KEY, base_url=wire.base_url, timeout=QUICK) as one,
+        bn.Client(OTHER, base_url=wire.base_url, timeout=QUICK) as two,
+    ):
+        wire.say(iter([b""]))
+        with pytest.raises(bn.ConnectionFailed):
+            one.music("secret", wait=False)  # nobody knows what came of it
+        wire.say(http(202, QUEUED))
+        assert one.music("x", wait=False, idempotency_key="ours").id == "task_1"
+
+        seen = len(wire.asked)
+        found = two.pending()
+        assert (len(found), found.lost, found.unheard, found.elsewhere) == (0, (), (), 2)
+        assert len(wire.asked) == seen, "another account's job is neither looked at nor paid for"
+
+        wire.say(http(202, state("queued", "task_2", billing=billing())))
+        theirs = two.music("x", wait=False, idempotency_key="ours")
+        assert (theirs.id, theirs.attached) == ("task_2", "")
+        again = two.music("x", wait=False, rerun="reuse")
+        assert (again.id, again.attached) == ("task_2", "rerun"), "not to the other account's"
+
+        wire.say(http(200, state("canceled", billing=billing("80", "80"))))
+        two.task("task_1", audio=False)
+        assert paid() == 2 * 80, "what was paid by another account does not come back to this one"
+        assert rows()[1]["status"] == "open"
+        assert not any(b"secret" in asked.body for asked in asked_by(wire, OTHER))
+
+        wire.say(http(202, state("queued", "task_3")), http(200, state("running")))
+        assert {task.id for task in one.pending()} == {"task_1", "task_3"}
+    assert len({job["place"] for job in rows()}) == 2
+    for path in Journal.open().path.parent.rglob("*"):
+        if path.is_file():
+            assert KEY[3:].encode() not in path.read_bytes()
+            assert OTHER[3:].encode() not in path.read_bytes()
+
+
+def test_two_keys_at_one_address_keep_their_uploads_apart(wire: Wire) -> None:
+    with (
+        bn.Client(KEY, base_url=wire.base_url, timeout=QUICK) as one,
+        bn.Client(OTHER, base_url=wire.base_url, timeout=QUICK) as two,
+    ):
+        wire.say(http(201, {"artifact_id": "art_1"}))
+        assert not one.upload(MP3).reused
+        wire.say(http(201, {"artifact_id": "art_2"}))
+        assert (two.upload(MP3).id, two.upload(MP3).reused) == ("art_2", True)
+        assert (one.upload(MP3).id, one.upload(MP3).reused) == ("art_1", True)
+    assert len(wire.asked) == 2
+
+
+# ── a key of one's own ──
+
+
+@KINDS
+async def test_a_key_whose_reference_was_uploaded_anew_is_still_one_job(
+    wire: Wire, kind: type[BaseClient]
+) -> None:
+    wire.say(http(201, {"artifact_id": "art_old"}), http(202, state("queued", "task_0")))
+    await whole(kind, wire.base_url, reference=MP3, wait=False)
+    gone = {"error": {"code": "not_found", "message": "No such artifact.", "param": "reference_audio"}}
+    wire.say(http(404, gone), http(201, {"artifact_id": "art_new"}), http(202, QUEUED), http(200, state()))
+    asked: dict[str, Any] = {"reference": MP3, "wait": False, "idempotency_key": "mine"}
+    one = await whole(kind, wire.base_url, "in this manner", **asked)
+    two = await whole(kind, wire.base_url, "in this manner", **asked)
+    assert (one.id, one.attached) == ("task_1", "")
+    assert (two.id, two.attached, two.idempotency_key) == ("task_1", "key", one.idempotency_key)
+    assert [(each.method, each.path.removeprefix("/v1")) for each in wire.asked[2:]] == [
+        ("POST", "/music/reference-audio-to-music"),
+        ("POST", "/uploads"),
+        ("POST", "/music/reference-audio-to-music"),
+        POLL,
+    ]
+    assert paid() == 80
+
+
+@KINDS
+async def test_a_task_that_failed_under_a_chosen_key_needs_another(
+    wire: Wire, kind: type[BaseClient], quick: None
+) -> None:
+    failed = state("failed", error={"code": "model_unavailable", "message": "No.", "retryable": True})
+    wire.say(http(202, QUEUED), http(200, failed))
+    with pytest.raises(bn.TaskFailed, match="pass another one to try again") as caught:
+        await whole(kind, wire.base_url, idempotency_key="mine")
+    assert not caught.value.retryable
+    wire.say(http(202, state("queued", "task_2")), http(200, failed | {"task_id": "task_2"}))
+    with pytest.raises(bn.TaskFailed, match="The same call may be made again") as caught:
+        await whole(kind, wire.base_url)
+    assert caught.value.retryable

@@ -16,6 +16,7 @@ import beatra_nb as bn
 from beatra_nb.core.base_client import BaseClient
 from beatra_nb.core.media import Artifact
 from beatra_nb.core.music import MusicRequest, price_of
+from beatra_nb.core.task import AsyncTask, Task
 from tests.core.conftest import QUICK
 from tests.core.driving import state
 from tests.core.sounds import encoded, wav_header
@@ -40,6 +41,7 @@ async def call(kind: type[BaseClient], base_url: str, verb: str, *args: Any, **m
 
 
 ARTIFACT = Artifact("art_1", media_type="audio/mpeg")
+MADE = state("succeeded", output={"clips": [{"artifact_id": "art_5", "audio_url": "https://x.example/5"}]})
 LOOP: dict[str, Any] = {}
 LOOP["me"] = LOOP
 
@@ -320,12 +322,21 @@ def test_names_that_are_no_text_are_as_json_makes_them() -> None:
         (" art_1\n", {"artifact_id": "art_1"}),
         ("https://example.com/a.mp3?x=1#y", {"url": "https://example.com/a.mp3?x=1#y"}),
         (" HTTPS://example.com/a.mp3 ", {"url": "HTTPS://example.com/a.mp3"}),
+        (Task(None, MADE).clips[0], {"artifact_id": "art_5"}),
+        (AsyncTask(None, MADE).clips[0], {"artifact_id": "art_5"}),
     ],
 )
 def test_a_reference_that_the_service_can_have(reference: Any, wire: dict[str, str]) -> None:
     request = MusicRequest.of("x", reference=reference)
     assert (request.path, request.source) == ("/music/reference-audio-to-music", None)
     assert request.body["reference_audio"] == wire
+
+
+def test_a_clip_without_an_artifact_cannot_be_followed_by_itself() -> None:
+    clip = Task(None, state("succeeded", output={"clips": [{"audio_url": "https://x.example/1"}]})).clips[0]
+    with pytest.raises(bn.InvalidInput, match="no artifact id") as caught:
+        MusicRequest.of("x", reference=clip)
+    assert "reference=clip.audio()" in caught.value.hint
 
 
 class Once(io.BytesIO):

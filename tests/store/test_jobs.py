@@ -103,6 +103,13 @@ def test_what_can_never_be_sent_again_is_wiped_when_the_next_begins(jobs: Jobs) 
     ]
 
 
+def test_a_refusal_here_does_not_lose_what_became_a_task_elsewhere(jobs: Jobs) -> None:
+    begin(jobs)
+    jobs.attach(HERE, "k", "task_1")
+    jobs.close(HERE, "k", "refused")
+    assert [(job.task_id, job.status) for job in jobs.unfinished(HERE)] == [("task_1", "open")]
+
+
 @pytest.mark.parametrize("status", ["refused", "lost"])
 def test_a_job_that_is_closed_is_private_too(jobs: Jobs, status: str) -> None:
     begin(jobs)
@@ -225,7 +232,7 @@ def test_a_request_is_claimed_once(jobs: Jobs) -> None:
 
 @pytest.mark.parametrize(
     ("status", "again"),
-    [("open", False), ("delivered", False), ("refused", True), ("lost", True), ("over", True)],
+    [("open", False), ("delivered", False), ("refused", False), ("lost", True), ("over", True)],
 )
 def test_a_request_can_be_claimed_when_there_is_nothing_to_come_back_to(
     jobs: Jobs, status: str, again: bool

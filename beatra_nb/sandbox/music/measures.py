@@ -65,8 +65,8 @@ def length(text: str) -> float | None:
         (parts if _PART.match(text, match.end()) else whole).append(value)
     if longest := max(whole or parts, default=0.0):
         return longest
-    if match := _CLOCK.search(text):
-        return int(match.group(1)) * 60.0 + int(match.group(2)) or None
+    if clock := _CLOCK.search(text):
+        return int(clock.group(1)) * 60.0 + int(clock.group(2)) or None
     return None
 
 
