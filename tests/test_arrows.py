@@ -130,7 +130,7 @@ def test_only_the_edges_import_the_edges(name: str) -> None:
 
 
 def reads_environment(tree: ast.AST) -> bool:
-    """Whether a module looks into the environment; setting it, or handing all of it to a child process, is no look."""
+    """Whether a module looks into the environment; setting it, or handing all of it to a child, is no look."""
     handed_on = {
         id(target.value)
         for node in ast.walk(tree)

@@ -100,7 +100,9 @@ def lists(folder: Path) -> list[tuple[str, str, str]]:
             first = statistics.median(times["first"])
             against = ratio(times["last"], times["first"])
             name = "100 tasks whole" if expand else "100 summaries"
-            rows.append((f"first page of 10,000 tasks, {name} (median)", f"{first:.1f} ms", verdict(first, 50)))
+            rows.append(
+                (f"first page of 10,000 tasks, {name} (median)", f"{first:.1f} ms", verdict(first, 50))
+            )
             rows.append(("… the last page against it", f"{against:.2f} ×", verdict(against, 1.2)))
     return rows
 
@@ -111,7 +113,9 @@ def chats(folder: Path) -> list[tuple[str, str, str]]:
         http.post("/chat/completions", json=HI)
 
         def median() -> float:
-            return statistics.median(timed(lambda: http.post("/chat/completions", json=HI)) for _ in range(200))
+            return statistics.median(
+                timed(lambda: http.post("/chat/completions", json=HI)) for _ in range(200)
+            )
 
         idle, busy = [], []
         for _ in range(5):
@@ -164,7 +168,14 @@ def raw_server() -> Iterator[int]:
 
 def push(port: int, path: str, headers: list[str], body: bytes) -> float:
     """Send a request by hand, from memory, and return the seconds it took."""
-    lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Content-Length: {len(body)}", *headers, "", ""]
+    lines = [
+        f"POST {path} HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+        f"Content-Length: {len(body)}",
+        *headers,
+        "",
+        "",
+    ]
     with socket.create_connection(("127.0.0.1", port)) as wire:
         began = time.perf_counter()
         wire.sendall("\r\n".join(lines).encode())
@@ -199,7 +210,10 @@ def uploads(folder: Path) -> list[tuple[str, str, str]]:
     with sandbox.start(engine="scripted", state=folder) as box, raw_server() as port, client_of(box) as http:
         http.post("/uploads", files={"file": b"warm"})
         here = httpx.URL(box.base_url).port
-        head = [f"Authorization: Bearer {box.api_key}", f"Content-Type: multipart/form-data; boundary={BOUNDARY}"]
+        head = [
+            f"Authorization: Bearer {box.api_key}",
+            f"Content-Type: multipart/form-data; boundary={BOUNDARY}",
+        ]
         for _ in range(2):
             orders.put((port, "/", []))
             answers.get()
@@ -211,7 +225,7 @@ def uploads(folder: Path) -> list[tuple[str, str, str]]:
                 grown = peak() - before
             orders.put((port, "/", []))
             floor.append(answers.get())
-            for file in (folder / "files").glob("*.upload"):
+            for file in (folder / "beatra-sandbox-files").glob("*.upload"):
                 file.unlink()
             rest.append(json.loads(http.get("/tasks").content))
     orders.put(None)
@@ -220,7 +234,11 @@ def uploads(folder: Path) -> list[tuple[str, str, str]]:
     against = ratio(floor, ours)
     return [
         ("upload of 100 MB, server's side", f"{speed:.0f} MB/s", ""),
-        ("… against bare writing on the same server", f"{against:.2f} ×", verdict(against, 0.8, at_least=True)),
+        (
+            "… against bare writing on the same server",
+            f"{against:.2f} ×",
+            verdict(against, 0.8, at_least=True),
+        ),
         ("… memory that it adds", f"{grown} MiB", verdict(grown, 16)),
     ]
 
