@@ -131,7 +131,7 @@ def test_no_key_in_what_comes_of_a_call(
         except bn.BeatraError as error:
             search_error(error, f"{name} under {fault}")
             clean(pickle.dumps(error), f"a pickled error of {name}")
-        box._server.faults._queue.clear()  # type: ignore[union-attr]
+        box.clear()
     for thing in things:
         search(thing, type(thing).__name__)
     search(bn.journal(), "the journal")
@@ -165,7 +165,7 @@ async def test_no_key_in_what_comes_of_an_awaited_call(
                 search(await verb(), name)
             except bn.BeatraError as error:
                 search_error(error, f"awaited {name} under {fault}")
-            box._server.faults._queue.clear()  # type: ignore[union-attr]
+            box.clear()
         search(client, "AsyncClient")
         clean_overheard(overheard)
         Journal.open().close()
@@ -423,7 +423,7 @@ def test_the_words_are_not_in_errors_of_the_service_s_making(
         box.inject(f"{fault};on=music", 2)
         with pytest.raises(bn.BeatraError) as caught:
             client.music(**WORDS, **SHORT, wait=False)
-        box._server.faults._queue.clear()  # type: ignore[union-attr]
+        box.clear()
         shown = f"{caught.value} {caught.value!r} {vars(caught.value)} {pickle.dumps(caught.value)!r}"
         assert not [piece for piece in PIECES if piece.decode() in shown]
     lines, _ = overheard

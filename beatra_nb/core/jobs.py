@@ -24,7 +24,7 @@ from beatra_nb.core.errors import (
     Timeout,
     UnexpectedResponse,
 )
-from beatra_nb.core.flow import Call, Context, Flow, Pause, Sent, send
+from beatra_nb.core.flow import NOT_TWICE, Call, Context, Flow, Pause, Sent, send
 from beatra_nb.core.ledger import Ledger
 from beatra_nb.core.policy import derived_key, new_key
 from beatra_nb.core.request import encode
@@ -56,6 +56,7 @@ MAYBE_BEGUN = (
     "The job may have been begun all the same: bn.pending() comes back to it under its key, and it is paid once. "
     "Begun by running the cell again, it would be another job."
 )
+SAME_JOB = "It may have been done all the same: run again, the cell is the same job, and is paid once."
 SILENT = "Nobody could say how it is just now, so it stays as it was: ask bn.pending() again."
 
 
@@ -204,9 +205,8 @@ def _create(
     task.idempotency_key = job.key
     with Ledger(context, call, task.model) as ledger:
         ledger.task = task
-        if (
-            context.jobs is not None and not again
-        ):  # else it is on disk, and another kernel may have its answer
+        # Again, it is on disk already, and another kernel may have its answer.
+        if context.jobs is not None and not again:
             said = {"verb": "music", "path": path, "fingerprint": job.fingerprint}
             said |= {"model": task.model, "title": task.title}
             task.unwritten = not context.jobs.begin(
@@ -220,8 +220,7 @@ def _create(
             if context.jobs is not None and (_refused(error) if again else not error.doubtful):
                 context.jobs.close(context.place, job.key, "refused")
             elif context.jobs is not None:
-                strange = isinstance(error, UnexpectedResponse) and error.hint
-                error.resumable, error.hint = True, f"{MAYBE_BEGUN} {error.hint}" if strange else MAYBE_BEGUN
+                _say_how_to_come_back(error, task, job)
             raise
         if again:
             replayed = sent.answer.headers.get("idempotent-replayed") == "true"
@@ -231,6 +230,18 @@ def _create(
             ledger.credits = task.billing.charged
         if context.jobs is not None:
             task.expected = context.jobs.expected(context.place, task.model)
+
+
+def _say_how_to_come_back(error: BeatraError, task: BaseTask, job: Job | MusicRequest) -> None:
+    """Let an error say that a job may have been begun all the same, and what leads back to it."""
+    if getattr(job, "chosen", False) or getattr(job, "rerun", "") == "reuse":
+        error.retryable, hint = True, SAME_JOB
+    elif task.unwritten:
+        hint = NOT_TWICE.format(job.key)
+    else:
+        error.resumable, hint = True, MAYBE_BEGUN
+    # What is strange about an answer is worth knowing beside it.
+    error.hint = f"{hint} {error.hint}" if isinstance(error, UnexpectedResponse) and error.hint else hint
 
 
 def _refused(error: BeatraError) -> bool:

@@ -1344,3 +1344,24 @@ async def test_a_task_that_failed_under_a_chosen_key_needs_another(
     with pytest.raises(bn.TaskFailed, match="The same call may be made again") as caught:
         await whole(kind, wire.base_url)
     assert caught.value.retryable
+
+
+@pytest.mark.parametrize("again", [{"idempotency_key": "mine"}, {"rerun": "reuse"}])
+def test_where_the_same_cell_is_the_same_job_it_may_be_run_again(again: dict[str, str]) -> None:
+    world = World().say(RESET)
+    with pytest.raises(bn.ConnectionFailed) as caught:
+        begun(world, **again)
+    error = caught.value
+    assert (error.resumable, error.retryable) == (False, True)
+    assert "the same job" in str(error)
+    assert "pending" not in str(error)
+
+
+def test_a_job_that_is_not_on_disk_is_not_promised_to_be_found(isolated: Path) -> None:
+    isolated.mkdir()
+    (isolated / "journal.sqlite3").mkdir()
+    world = World().say(RESET)
+    with pytest.warns(JournalWarning), pytest.raises(bn.ConnectionFailed) as caught:
+        begun(world)
+    assert caught.value.resumable is False
+    assert f"idempotency_key={caught.value.idempotency_key!r}" in str(caught.value)
