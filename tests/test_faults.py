@@ -18,7 +18,7 @@ import beatra_nb as bn
 from beatra_nb.core import policy
 from beatra_nb.sandbox import Sandbox
 
-TIMEOUTS = bn.Timeouts(connect=2, read=0.3, total=5)
+TIMEOUTS = bn.Timeouts(connect=2, read=0.5, total=5)
 PROMPT = "Write 30 words"
 
 

@@ -315,6 +315,11 @@ def embed_limit() -> int:
     return int(megabytes * 1_000_000)
 
 
+def bare_environment() -> dict[str, str]:
+    """Return the environment for a child process that needs none of these settings, and no key."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("BEATRA_")}
+
+
 def notebook_session() -> str | None:
     """Return the mark that a notebook server leaves in the environment of kernels somebody may watch."""
     return _env("JPY_SESSION_NAME")

@@ -19,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+from beatra_nb.core.settings import bare_environment
+
 PROGRAM = "beatra_nb.sandbox.music.worker"
 STOP_TIMEOUT = 2.0
 
@@ -54,7 +56,7 @@ class Worker:
             bufsize=0,
             start_new_session=True,
             # No key of the user's, and nothing else that is not the composer's business.
-            env={name: value for name, value in os.environ.items() if not name.startswith("BEATRA_")},
+            env=bare_environment(),
             creationflags=_WINDOWS_FLAGS,
         )
         self._lines = io.BufferedReader(cast("io.FileIO", self._process.stdout))
