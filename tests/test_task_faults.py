@@ -245,7 +245,7 @@ async def test_a_cell_that_is_run_again_is_the_same_job(
         again = await done(client.music, "slow blues", **asked)
         attached = way if fault in MADE else "resent"
         assert (again.idempotency_key, again.attached) == (caught.value.idempotency_key, attached)
-        assert caught.value.resumable
+        assert (caught.value.resumable, caught.value.retryable) == (False, True)
         third = await done(client.music, "slow blues", **asked)
         assert (third.id, third.attached) == (again.id, way)
         assert Count.of(box).since(before) == PAID

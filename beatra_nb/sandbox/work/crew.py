@@ -296,6 +296,7 @@ class Crew:
                 worker, _ = self._idle.pop()
                 if worker.alive:
                     return worker
+                worker.close()  # it ended while nobody looked, such as by a cancel that came a moment too late
         return Worker()
 
     def _rest(self, worker: Worker) -> None:
