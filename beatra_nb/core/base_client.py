@@ -145,6 +145,10 @@ class BaseClient(seams.Showable, abc.ABC):
             partial = last if last is not None and last.idempotency_key == request.key else None
             raise interrupted(partial, request.key) from None
 
+    def _task_painter(self) -> TaskPainter:
+        self._tell_sandbox()
+        return seams.task_painter(sandbox=self.mode == "sandbox")
+
     def _music(self, task: BaseTask, prompt: str, options: dict[str, Any]) -> MusicRequest:
         """Check what was asked for, and let the task show it before the service has said a word."""
         from beatra_nb.core.music import MusicRequest, price_of

@@ -168,11 +168,12 @@ def _of_key(jobs: Jobs, place: str, request: MusicRequest) -> Job | None:
     return None
 
 
-def _said(task: BaseTask, request: MusicRequest) -> dict[str, str]:
+def _said(task: BaseTask, job: Job | MusicRequest) -> dict[str, str]:
+    """Return what the journal's row says of a job, besides its key and its body."""
     return {
         "verb": "music",
-        "path": request.path,
-        "fingerprint": request.fingerprint,
+        "path": job.path,
+        "fingerprint": job.fingerprint,
         "model": task.model,
         "title": task.title,
     }
@@ -207,10 +208,8 @@ def _create(
         ledger.task = task
         # Again, it is on disk already, and another kernel may have its answer.
         if context.jobs is not None and not again:
-            said = {"verb": "music", "path": path, "fingerprint": job.fingerprint}
-            said |= {"model": task.model, "title": task.title}
             task.unwritten = not context.jobs.begin(
-                context.place, job.key, started=context.wall(), body=body, **said
+                context.place, job.key, started=context.wall(), body=body, **_said(task, job)
             )
         try:
             sent = yield from send(context, call)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from beatra_nb.core.errors import InvalidInput
+from beatra_nb.core.errors import BeatraError, InvalidInput
 from beatra_nb.core.seams import Showable
 
 if TYPE_CHECKING:
@@ -196,8 +196,6 @@ class BaseClip(Showable):
     @property
     def peaks(self) -> list[float] | None:
         """The waveform for a picture; None where it cannot be drawn. Never fetches anything."""
-        from beatra_nb.core.errors import BeatraError
-
         if self.data is None:
             return None
         try:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
         TaskList,
     )
     from beatra_nb.core.uploads import UploadRequest
-    from beatra_nb.display.live_task import TaskPainter
 
 T = TypeVar("T")
 
@@ -431,10 +430,6 @@ class TaskVerbs(BaseClient):
 
         return Task(self, embed=checked_embed(embed))
 
-    def _task_painter(self) -> TaskPainter:
-        self._tell_sandbox()
-        return seams.task_painter(sandbox=self.mode == "sandbox")
-
     def _send_file(self, request: UploadRequest) -> Artifact:
         from beatra_nb.core.uploads import upload
 
@@ -622,10 +617,6 @@ class AsyncTaskVerbs(BaseClient):
         from beatra_nb.core.task import AsyncTask  # loaded with the first task, not with the client
 
         return AsyncTask(self, embed=checked_embed(embed))
-
-    def _task_painter(self) -> TaskPainter:
-        self._tell_sandbox()
-        return seams.task_painter(sandbox=self.mode == "sandbox")
 
     async def _send_file(self, request: UploadRequest) -> Artifact:
         from beatra_nb.core.uploads import upload

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,6 +144,3 @@ def completion(text: str = "Hello", **more: Any) -> dict[str, Any]:
         "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "credits": "0.25"},
         **more,
     }
-
-
-Scripted = Callable[..., Wire]
