@@ -22,6 +22,12 @@ fi
 .venv/bin/python -m pip install -q -e ".[test]"
 export PATH="$PWD/.venv/bin:$PATH"   # node and the command line tool come from here
 
+# The tools for the JavaScript, anew only when their versions have changed.
+if ! cmp -s tests/js/package-lock.json tests/js/node_modules/.installed; then
+  npm --prefix tests/js ci --loglevel=error
+  cp tests/js/package-lock.json tests/js/node_modules/.installed
+fi
+
 beatra-nb fetch
 ruff check .
 ruff format --check .

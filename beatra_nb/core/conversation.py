@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -113,6 +113,8 @@ class Chat(seams.Showable):
         self._async_client = async_client
         self._turns = ()
         self._busy = threading.Lock()
+        self._asking: str | None = None
+        self._watchers: dict[Callable[[], object], None] = {}
         self._unsettled: dict[str, str] = {}  # fingerprint → key of each call whose end is unknown
 
     # ── looking ──
@@ -145,6 +147,27 @@ class Chat(seams.Showable):
         name = f"{self.title!r}, " if self.title else ""
         return f"Chat({name}{len(self._turns)} turns, model={self.model!r})"
 
+    @property
+    def asking(self) -> str | None:
+        """What has been said and not answered yet; None while nothing is under way."""
+        return self._asking
+
+    def watch(self, changed: Callable[[], object]) -> Callable[[], None]:
+        """Have a function called whenever the conversation changes: a turn more, or other ones, or one under way.
+
+        Parameters
+        ----------
+        changed : callable
+            Called without arguments, in the thread that made the change; what it raises is ignored.
+
+        Returns
+        -------
+        callable
+            Call it to watch no longer.
+        """
+        self._watchers[changed] = None
+        return lambda: self._watchers.pop(changed, None)
+
     # ── talking ──
 
     def send(self, prompt: Prompt, *, stream: bool = False, **options: Any) -> Reply:  # noqa: ANN401
@@ -171,19 +194,51 @@ class Chat(seams.Showable):
         """
         return self._say(self._turns, prompt, stream, options)
 
-    async def asend(self, prompt: Prompt, *, stream: bool = False, **options: Any) -> Reply:  # noqa: ANN401
-        """Say something, and return the answer: ``send``, awaited."""
-        return await self._asay(self._turns, prompt, stream, options)
+    async def asend(
+        self,
+        prompt: Prompt,
+        *,
+        stream: bool = False,
+        on_text: Callable[[str], object] | None = None,
+        client: AsyncClient | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> Reply:
+        """Say something, and return the answer: ``send``, awaited.
+
+        Parameters
+        ----------
+        prompt : str or list of dict
+            What to say.
+        stream : bool, default False
+            Show the answer while it grows.
+        on_text : callable, optional
+            Called with each piece of the answer as it comes; nothing is shown then. ``aregenerate`` and ``aedit``
+            take it as well.
+        client : AsyncClient, optional
+            Who sends this turn, instead of the conversation's own.
+        **options
+            What ``bn.chat`` takes, for this turn alone.
+        """
+        return await self._asay(self._turns, prompt, stream, options, on_text=on_text, client=client)
 
     def regenerate(self, *, stream: bool = False, **options: Any) -> Reply:  # noqa: ANN401
         """Ask for another answer to the last turn; the old one is replaced once the new one is whole."""
         last = self._turn(-1)
         return self._say(self._turns[:-1], _again(last), stream, options, last.prompt)
 
-    async def aregenerate(self, *, stream: bool = False, **options: Any) -> Reply:  # noqa: ANN401
+    async def aregenerate(
+        self,
+        *,
+        stream: bool = False,
+        on_text: Callable[[str], object] | None = None,
+        client: AsyncClient | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> Reply:
         """Ask for another answer to the last turn: ``regenerate``, awaited."""
-        last = self._turn(-1)
-        return await self._asay(self._turns[:-1], _again(last), stream, options, last.prompt)
+        last, before = self._turn(-1), self._turns[:-1]
+        return await self._asay(
+            before, _again(last), stream, options, last.prompt, on_text=on_text, client=client
+        )
 
     def edit(self, turn: int, text: str, *, stream: bool = False, **options: Any) -> Reply:  # noqa: ANN401
         """Say a turn differently, and go on from there.
@@ -199,9 +254,19 @@ class Chat(seams.Showable):
         """
         return self._say(self._turns[: self._position(turn)], text, stream, options)
 
-    async def aedit(self, turn: int, text: str, *, stream: bool = False, **options: Any) -> Reply:  # noqa: ANN401
+    async def aedit(
+        self,
+        turn: int,
+        text: str,
+        *,
+        stream: bool = False,
+        on_text: Callable[[str], object] | None = None,
+        client: AsyncClient | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> Reply:
         """Say a turn differently: ``edit``, awaited."""
-        return await self._asay(self._turns[: self._position(turn)], text, stream, options)
+        before = self._turns[: self._position(turn)]
+        return await self._asay(before, text, stream, options, on_text=on_text, client=client)
 
     def fork(self, turn: int | None = None) -> Chat:
         """Return a conversation of its own that shares the turns so far.
@@ -302,13 +367,28 @@ class Chat(seams.Showable):
         return turn.reply
 
     async def _asay(
-        self, before: tuple[Turn, ...], prompt: Prompt, stream: bool, options: dict[str, Any], label: str = ""
+        self,
+        before: tuple[Turn, ...],
+        prompt: Prompt,
+        stream: bool,
+        options: dict[str, Any],
+        label: str = "",
+        *,
+        on_text: Callable[[str], object] | None = None,
+        client: AsyncClient | None = None,
     ) -> Reply:
-        if self._async_client is None and self._client is not None:
-            self._async_client = self._client.twin()  # the same account, never another one by default
-        client = self._async_client or seams.default_async_client()
-        with self._turn_of(before, prompt, stream, options, label) as turn:
-            turn.reply = await client.chat(turn.messages, stream=stream, **turn.options)
+        if client is None:
+            if self._async_client is None and self._client is not None:
+                self._async_client = self._client.twin()  # the same account, never another one by default
+            client = self._async_client or seams.default_async_client()
+        with self._turn_of(before, prompt, stream or on_text is not None, options, label) as turn:
+            if on_text is None:
+                turn.reply = await client.chat(turn.messages, stream=stream, **turn.options)
+            else:
+                async with client.stream(turn.messages, **turn.options) as growing:
+                    async for piece in growing:
+                        on_text(piece)
+                turn.reply = growing.reply
         return turn.reply
 
     @contextmanager
@@ -332,6 +412,9 @@ class Chat(seams.Showable):
             if merged.get("idempotency_key") is None:
                 merged["idempotency_key"] = self._unsettled.get(fingerprint, request.key)
             pending = _Pending(messages, merged)
+            text = label or (prompt if isinstance(prompt, str) else _words(sent))
+            self._asking = text
+            self._changed()
             try:
                 yield pending
             except BaseException as error:
@@ -340,10 +423,16 @@ class Chat(seams.Showable):
                     self._unsettled[fingerprint] = merged["idempotency_key"]
                 raise
             self._unsettled.pop(fingerprint, None)
-            text = label or (prompt if isinstance(prompt, str) else _words(sent))
             self._turns = (*before, Turn(text, pending.reply, tuple(sent)))
         finally:
+            self._asking = None
             self._busy.release()
+            self._changed()
+
+    def _changed(self) -> None:
+        for changed in list(self._watchers):
+            with suppress(Exception):
+                changed()
 
     def _history(self, turns: tuple[Turn, ...]) -> list[dict[str, Any]]:
         head = [] if self.system is None else [{"role": "system", "content": self.system}]

@@ -79,12 +79,12 @@ def draft(view: View, *, enhanced: bool = True) -> tuple[str, Bytes]:
 
 @lru_cache(maxsize=8)
 def asset(name: str) -> str:
-    """Return a style sheet or script of this package, its indentation taken out."""
+    """Return a style sheet or script of this package, its indentation and its comments' lines taken out."""
     source = resources.files("beatra_nb.display").joinpath("assets", name).read_text(encoding="utf-8")
     if name.endswith(".css"):
         source = source[source.index("*/") + 2 :] if source.startswith("/*") else source
     return "\n".join(
-        line for raw in source.splitlines() if (line := raw.strip()) and not line.startswith("//")
+        line for raw in source.splitlines() if (line := raw.strip()) and not line.startswith(("//", "/**"))
     )
 
 
@@ -194,7 +194,7 @@ def _table(view: Table) -> str:
     )
     label = f' aria-label="{html_text(view.label)}"' if view.label else ""
     return (
-        f'<div tabindex="0" role="region"{label} style="overflow-x:auto">'
+        f'<div tabindex="0" role="group"{label} style="overflow-x:auto">'
         f'<table style="{_GRID};width:100%;font-size:.93em"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )

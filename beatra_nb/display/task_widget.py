@@ -49,7 +49,7 @@ class LiveTask(LiveWidget):
     def __init__(self, state: dict[str, Any], *, by_hand: str, asked: threading.Event | None = None) -> None:
         self._asked = asked
         self._sent = dict(state)
-        token = cancelling.listen(asked) if asked is not None else ""
+        token = cancelling.listen(lambda said: asked.set()) if asked is not None else ""
         super().__init__(kernel_id=kernel_id(), token=token, state=state, by_hand=by_hand)
         self.on_msg(self._hear)
 

@@ -18,13 +18,25 @@ ASSETS = Path(__file__).parent / "assets"
 def module_of(*names: str) -> str:
     """Return files of the page's half as the one ES module that a widget can carry.
 
-    The files are ordinary modules, tested as such; here their imports of each other and their exports go, and so
-    do comments and indentation, because every live view carries this text to the page once.
+    The files are ordinary modules, tested as such. Here each but the last becomes a function that returns its
+    exports, so that what is private to one cannot collide with another; imports go, and so do comments and
+    indentation, because every live view carries this text to the page once.
     """
-    joined = "\n".join((ASSETS / name).read_text("utf-8") for name in names)
-    joined = re.sub(r"^import .*$", "", re.sub(r"^export (?!default)", "", joined, flags=re.M), flags=re.M)
-    joined = re.sub(r"^\s*/\*\*.*?\*/\s*$", "", joined, flags=re.M | re.S)
-    lines = (line.strip() for line in joined.splitlines())
+    *shared, last = ((ASSETS / name).read_text("utf-8") for name in names)
+    return _lean("\n".join([*map(_enclosed, shared), last]))
+
+
+def _enclosed(module: str) -> str:
+    names = ", ".join(re.findall(r"^export (?:async )?(?:class|function|const) (\w+)", module, flags=re.M))
+    inside = re.sub(r"^export ", "", module, flags=re.M)
+    return f"const {{ {names} }} = (() => {{\n{inside}\nreturn {{ {names} }};\n}})();"
+
+
+def _lean(module: str) -> str:
+    module = re.sub(r"^import .*$", "", module, flags=re.M)
+    module = re.sub(r"^export (?!default)", "", module, flags=re.M)
+    module = re.sub(r"^\s*/\*\*.*?\*/\s*$", "", module, flags=re.M | re.S)
+    lines = (line.strip() for line in module.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 

@@ -1,20 +1,9 @@
-"""A real JupyterLab (or Notebook 7) for the tests, and notebooks to drive in it.
-
-The server is a subprocess on a free loopback port, with every Jupyter directory in a temporary folder of its own:
-nothing of the user's configuration is read, nothing is written outside. Its kernels are this very Python.
-"""
+"""A real JupyterLab (or Notebook 7) for the tests, and notebooks to drive in it."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,22 +12,8 @@ import nbformat
 from nbformat import NotebookNode
 from playwright.sync_api import Locator, Page
 
-from beatra_nb.core.settings import weights_home
+from tests.browser.server import KERNEL, READY, Server
 
-KERNEL = "beatra"
-READY = 60.0  # seconds that a loaded machine may take to start a server or a kernel
-STEERING = (
-    "BEATRA_",
-    "JUPYTER_",
-    "JPY_",
-    "IPYTHON",
-    "XDG_",
-    "OPENAI_",
-    "PYTEST",
-    "COV_",
-    "VSCODE_",
-    "COLAB_",
-)
 SETTINGS = {
     "apputils-extension/notification": {
         "fetchNews": "false",
@@ -50,8 +25,8 @@ SETTINGS = {
 }
 
 
-class Lab:
-    """A running server.
+class Lab(Server):
+    """A running JupyterLab, or Notebook 7.
 
     Parameters
     ----------
@@ -66,83 +41,21 @@ class Lab:
     def __init__(
         self, home: Path, app: Literal["lab", "notebook"] = "lab", *, engine: str = "scripted"
     ) -> None:
-        self.app = app
-        self.work = home / "work"
-        self.beatra_home = home / "beatra"
-        dirs = {name: home / name.lower() for name in ("config", "data", "runtime")}
-        for folder in (self.work, *dirs.values()):
-            folder.mkdir(parents=True)
-        self._write_settings(dirs["config"])
-        self._write_kernel(dirs["data"], home, engine)
-        env = {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
-        env |= {f"JUPYTER_{name.upper()}_DIR": str(folder) for name, folder in dirs.items()}
-        env |= {"HOME": str(home), "IPYTHONDIR": str(home / "ipython"), "JUPYTER_NO_CONFIG": ""}
-        self.port = _free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = home / "server.log"
-        exposed = "LabApp" if app == "lab" else "JupyterNotebookApp"
-        command = [
-            sys.executable,
-            "-m",
-            "jupyterlab" if app == "lab" else "notebook",
-            "--no-browser",
-            "--allow-root",
-        ]
-        command += ["--ip=127.0.0.1", f"--port={self.port}", "--ServerApp.port_retries=0"]
-        command += [
-            "--IdentityProvider.token=",
-            "--ServerApp.password=",
-            f"--{exposed}.expose_app_in_browser=True",
-        ]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=self.work, env=env, stdout=log, stderr=log)
-        self._wait_until_ready()
+        super().__init__(home, engine=engine)
+        self.app = self.name = app
+        for name, values in SETTINGS.items():
+            file = self.config / "lab" / "user-settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(values))
+        module, exposed = ("jupyterlab", "LabApp") if app == "lab" else ("notebook", "JupyterNotebookApp")
+        command = [module, "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={self.port}"]
+        command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password="]
+        command += [f"--{exposed}.expose_app_in_browser=True"]
+        self.start(command, "/api/status")
 
     def page_url(self, name: str) -> str:
         """The address of a notebook's page."""
         return f"{self.url}/lab/tree/{name}?reset" if self.app == "lab" else f"{self.url}/notebooks/{name}"
-
-    def stop(self) -> None:
-        """End the server, and with it its kernels."""
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def _wait_until_ready(self) -> None:
-        until = time.monotonic() + READY
-        while time.monotonic() < until:
-            if self.process.poll() is not None:
-                break
-            try:
-                with urllib.request.urlopen(f"{self.url}/api/status", timeout=2):
-                    return
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                time.sleep(0.1)
-        self.stop()
-        raise RuntimeError(f"{self.app} did not start:\n{self.log.read_text(errors='replace')[-4000:]}")
-
-    @staticmethod
-    def _write_settings(config: Path) -> None:
-        for name, values in SETTINGS.items():
-            file = config / "lab" / "user-settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(values))
-
-    def _write_kernel(self, data: Path, home: Path, engine: str) -> None:
-        env = {
-            "BEATRA_HOME": str(self.beatra_home),
-            "BEATRA_SANDBOX_ENGINE": engine,
-            "BEATRA_WEIGHTS": str(weights_home()),
-            "IPYTHONDIR": str(home / "ipython"),
-        }
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        spec = {"argv": argv, "display_name": "Python (beatra tests)", "language": "python", "env": env}
-        folder = data / "kernels" / KERNEL
-        folder.mkdir(parents=True)
-        (folder / "kernel.json").write_text(json.dumps(spec))
 
 
 class Notebook:
@@ -267,9 +180,3 @@ def make_notebook(cells: Sequence[str | NotebookNode]) -> NotebookNode:
 def file_name(test: str, number: int) -> str:
     """Return a notebook's file name for a test."""
     return f"{re.sub(r'[^A-Za-z0-9]+', '_', test)[:60]}_{number}.ipynb"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,19 +1,23 @@
 // Adds copy buttons where scripts live. Where they do not, there is no dead button either.
 (() => {
+  /** @type {{querySelectorAll(query: string): NodeListOf<HTMLElement>} | null} */
   const root = document.currentScript && document.currentScript.parentElement;
   if (!root) return;
+  /** @param {Element} node */
   const copy = async (node) => {
     try {
       await navigator.clipboard.writeText(node.textContent);
     } catch {
       const range = document.createRange();
       range.selectNodeContents(node);
+      /** @type {any} null only where there is no page */
       const selection = getSelection();
       selection.removeAllRanges();
       selection.addRange(range);
       document.execCommand("copy");
     }
   };
+  /** @param {Element} node @param {string} what */
   const button = (node, what) => {
     const made = document.createElement("button");
     made.type = "button";

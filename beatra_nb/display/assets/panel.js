@@ -1,0 +1,418 @@
+/**
+ * What all panels share in the page (the kernel's half: interact/panel.py and interact/page.py).
+ *
+ * A panel mirrors a document, a tree of plain values that the kernel alone changes: patches come as custom messages,
+ * counted, and a page that has missed one asks for the whole. What a hand does is asked of the kernel, and the kernel
+ * answers each question. Nodes are made by createElement and filled by textContent: no text can become markup.
+ *
+ * @typedef {{
+ *   get(name: string): any,
+ *   on(event: string, callback: (...args: any[]) => void): void,
+ *   send(content: unknown, callbacks?: unknown, buffers?: ArrayBuffer[]): void,
+ *   widget_manager?: {kernel?: Kernel},
+ * }} Model
+ * @typedef {{connect(slot: Function): void, disconnect(slot: Function): void}} Signal
+ * @typedef {{statusChanged?: Signal, disposed?: Signal}} Kernel
+ * @typedef {string | number} Key
+ * @typedef {[kind: string, path: Key[], value: any]} Patch
+ * @typedef {{title?: string, message?: string, again?: string, todo?: string, request_id?: string, code?: string,
+ *   retryable?: boolean}} Trouble
+ * @typedef {{resolve: (value: any) => void, reject: (error: Error) => void, waiting?: ReturnType<typeof setTimeout>}} Asked
+ */
+import { announce, isReachable, make, tellKernel } from "./server.js";
+
+const HEARD_WITHIN = 1500; // milliseconds after which a question that nobody has heard gets a word of explanation
+const ENDS = new Set(["restarting", "autorestarting", "starting", "dead", "terminating"]);
+const GONE = "The kernel was restarted or has ended. Run this cell again to go on; what is here can still be read.";
+const BUSY = "The kernel is running a cell; it will answer when that is done.";
+
+/** The error that a question was answered with; its words are those of the error's card. */
+export class Refused extends Error {
+  /** @param {Trouble} trouble */
+  constructor(trouble) {
+    super(trouble.message || trouble.title || "Something went wrong");
+    this.trouble = trouble;
+  }
+}
+
+/** The document as this page knows it, and the way to ask. */
+export class Mirror {
+  /** @param {Model} model */
+  constructor(model) {
+    this.model = model;
+    this.kernel = String(model.get("kernel_id") ?? "");
+    this.token = String(model.get("token") ?? "");
+    this.me = Math.random().toString(36).slice(2); // tells this page from another one on the same kernel
+    this.number = 0;
+    this.gone = false;
+    this.busy = false;
+    /** @type {Map<number, Asked>} */
+    this.asked = new Map();
+    /** @type {Set<{draw(changed: Patch[] | null): void, close(): void, hears?(message: any, buffers: any[]): void}>} */
+    this.views = new Set();
+    const whole = model.get("state") ?? {};
+    /** @type {any} */
+    this.tree = whole.tree ?? {};
+    this.n = Number(whole.n) || 0;
+    model.on("msg:custom", (message, buffers) => this.hear(message, buffers ?? []));
+    // A restart from this page, or a death; then one from elsewhere, and an end.
+    model.on("comm_live_update", () => this.lose());
+    const kernel = model.widget_manager?.kernel;
+    const status = (/** @type {unknown} */ _, /** @type {string} */ now) => ENDS.has(now) && this.lose();
+    const disposed = () => this.lose();
+    kernel?.statusChanged?.connect(status);
+    kernel?.disposed?.connect(disposed);
+    this.forget = () => {
+      kernel?.statusChanged?.disconnect(status);
+      kernel?.disposed?.disconnect(disposed);
+    };
+    // Messages may have come between the state and this moment.
+    this.ask("whole").then((now) => this.take(now), () => {});
+  }
+
+  /** @param {any} message @param {any[]} buffers */
+  hear(message, buffers) {
+    if (Array.isArray(message?.patch)) this.patch(Number(message.n), message.patch);
+    else if (typeof message?.re === "number") this.answered(message);
+    for (const view of this.views) view.hears?.(message, buffers);
+  }
+
+  /** @param {number} n @param {Patch[]} patches */
+  patch(n, patches) {
+    if (n <= this.n) return;
+    if (n > this.n + 1) {
+      this.ask("whole").then((whole) => this.take(whole), () => {});
+      return;
+    }
+    this.n = n;
+    for (const patch of patches) applyPatch(this.tree, patch);
+    for (const view of this.views) view.draw(patches);
+  }
+
+  /** Take the whole document. @param {any} whole */
+  take(whole) {
+    if (!whole?.tree || whole.n < this.n) return;
+    const news = whole.n !== this.n;
+    this.n = whole.n;
+    if (!news) return;
+    this.tree = whole.tree;
+    for (const view of this.views) view.draw(null);
+  }
+
+  /**
+   * Ask the kernel, and wait for its answer.
+   * @param {string} ask @param {Record<string, unknown>} [args] @param {ArrayBuffer[]} [buffers]
+   * @returns {Promise<any>} its value; it fails with `Refused`
+   */
+  ask(ask, args = {}, buffers = []) {
+    if (this.gone) return Promise.reject(new Refused({ title: "No kernel", message: GONE }));
+    const id = ++this.number;
+    return new Promise((resolve, reject) => {
+      const waiting = setTimeout(() => this.wait(true), HEARD_WITHIN);
+      this.asked.set(id, { resolve, reject, waiting });
+      try {
+        this.model.send({ ask, id, by: this.me, args }, undefined, buffers);
+      } catch {
+        this.lose();
+      }
+    });
+  }
+
+  /** Ask what must be heard while a cell runs as well: by the control channel too. @param {string} ask @param {Record<string, unknown>} [args] */
+  urge(ask, args = {}) {
+    const asked = this.ask(ask, args);
+    if (this.token && isReachable(this.kernel)) {
+      const content = { token: this.token, ask, id: this.number, by: this.me, args };
+      tellKernel(this.kernel, "beatra_cancel_request", content).catch(() => {});
+    }
+    return asked;
+  }
+
+  /** @param {{re: number, to: string, heard?: boolean, value?: any, error?: Trouble}} message */
+  answered(message) {
+    if (message.to !== this.me) return;
+    const asked = this.asked.get(message.re);
+    if (!asked) return;
+    clearTimeout(asked.waiting);
+    this.wait(false);
+    if (message.heard) return;
+    this.asked.delete(message.re);
+    if (message.error) asked.reject(new Refused(message.error));
+    else asked.resolve(message.value);
+  }
+
+  /** @param {boolean} busy */
+  wait(busy) {
+    if (busy === this.busy) return;
+    this.busy = busy;
+    for (const view of this.views) view.draw([]);
+  }
+
+  /** The kernel is gone, and with it everything that could answer. */
+  lose() {
+    if (this.gone) return;
+    this.gone = true;
+    announce(GONE);
+    for (const { reject, waiting } of this.asked.values()) {
+      clearTimeout(waiting);
+      reject(new Refused({ title: "No kernel", message: GONE }));
+    }
+    this.asked.clear();
+    for (const view of this.views) view.draw([]);
+  }
+}
+
+/** Apply one patch to a tree. @param {any} tree @param {Patch} patch */
+export function applyPatch(tree, [kind, path, value]) {
+  const way = kind === "push" ? path : path.slice(0, -1);
+  const key = path[path.length - 1];
+  let place = tree;
+  for (const step of way) place = place?.[step];
+  if (place === null || typeof place !== "object") return;
+  if (kind === "push") place.push(value);
+  else if (kind === "set") place[key] = value;
+  else if (kind === "grow") place[key] += value;
+  else if (kind === "drop" && Array.isArray(place)) place.splice(Number(key), 1);
+  else if (kind === "drop") delete place[key];
+}
+
+/** Whether any of the patches touches what lies at a path. @param {Patch[] | null} patches @param {...Key} path */
+export function touches(patches, ...path) {
+  if (patches === null) return true;
+  return patches.some(([, at]) => path.every((key, i) => i >= at.length || at[i] === key));
+}
+
+/**
+ * A panel in the page: its root, its note about the kernel, and its place among the shortcuts of the notebook.
+ * A panel extends it, builds its nodes into `this.root` in its constructor, and draws in `show(patches)`.
+ */
+export class PanelView {
+  /** @param {Mirror} mirror @param {HTMLElement} el @param {string} kind @param {string} label */
+  constructor(mirror, el, kind, label) {
+    this.mirror = mirror;
+    // The notebook's single-letter shortcuts are for its cells, not for what is typed or pressed here.
+    this.root = make("div", `bnp ${kind}`, { role: "group", "aria-label": label, "data-lm-suppress-shortcuts": "true" });
+    this.note = make("div", "bnp-note", { role: "status", hidden: "" });
+    this.root.append(this.note);
+    el.append(this.root);
+    this.leave = letSaving(this.root);
+  }
+
+  /** What the kernel knows. @returns {any} */
+  get tree() {
+    return this.mirror.tree;
+  }
+
+  /** @param {Patch[] | null} patches what has changed; null for everything */
+  draw(patches) {
+    const words = this.mirror.gone ? GONE : this.mirror.busy ? BUSY : "";
+    setText(this.note, words);
+    this.note.hidden = !words;
+    this.root.classList.toggle("bnp-gone", this.mirror.gone);
+    this.show(patches);
+  }
+
+  /** @param {Patch[] | null} patches */
+  show(patches) {
+    void patches;
+  }
+
+  close() {
+    this.leave();
+    this.root.remove();
+  }
+}
+
+/**
+ * The default export of a panel's module.
+ * @param {(mirror: Mirror, el: HTMLElement) => PanelView} makeView
+ */
+export function panel(makeView) {
+  return () => {
+    /** @type {Mirror} */
+    let mirror;
+    return {
+      /** @param {{model: Model}} context */
+      initialize({ model }) {
+        mirror = new Mirror(model);
+        return () => mirror.forget();
+      },
+      /** @param {{el: HTMLElement}} context */
+      render({ el }) {
+        const view = makeView(mirror, el);
+        mirror.views.add(view);
+        view.draw(null);
+        return () => {
+          mirror.views.delete(view);
+          view.close();
+        };
+      },
+    };
+  };
+}
+
+/** Let Ctrl+S and its like reach the notebook from within a panel. @param {HTMLElement} root */
+function letSaving(root) {
+  const judge = (/** @type {KeyboardEvent} */ event) => {
+    if (!(event.target instanceof Node) || !root.contains(event.target)) return;
+    const saving = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s";
+    if (saving) root.removeAttribute("data-lm-suppress-shortcuts");
+    else root.setAttribute("data-lm-suppress-shortcuts", "true");
+  };
+  // Before the notebook, which listens on the document.
+  window.addEventListener("keydown", judge, true);
+  return () => window.removeEventListener("keydown", judge, true);
+}
+
+// ── pieces ──
+
+/** @param {Node} node @param {string} text */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/**
+ * @param {string} label @param {() => void} press
+ * @param {{kind?: "" | "primary" | "danger" | "quiet", title?: string, name?: string}} [look] `name` is what a screen reader says
+ * @returns {HTMLButtonElement}
+ */
+export function button(label, press, { kind = "", title = "", name = "" } = {}) {
+  const node = make("button", `bnp-button${kind ? ` bnp-${kind}` : ""}`, { type: "button" }, label);
+  if (title) node.title = title;
+  if (name) node.setAttribute("aria-label", name);
+  node.addEventListener("click", press);
+  return node;
+}
+
+let fields = 0;
+
+/** A label and what it belongs to. @template {HTMLElement} T @param {string} label @param {T} input @param {string} [hint] */
+export function field(label, input, hint = "") {
+  input.id = input.id || `bnp-field-${++fields}`;
+  const node = make("div", "bnp-field");
+  node.append(make("label", "bnp-label", { for: input.id }, label), input);
+  if (hint) {
+    const id = `${input.id}-hint`;
+    node.append(make("div", "bnp-hint", { id }, hint));
+    input.setAttribute("aria-describedby", id);
+  }
+  return node;
+}
+
+/** A text field that grows with its text. @param {string} placeholder @param {number} [rows] @returns {HTMLTextAreaElement} */
+export function textArea(placeholder, rows = 2) {
+  return make("textarea", "bnp-input bnp-text", { placeholder, rows: String(rows), dir: "auto", spellcheck: "true" });
+}
+
+/** @param {string} type @param {Record<string, string>} [attrs] @returns {HTMLInputElement} */
+export function input(type, attrs = {}) {
+  return make("input", "bnp-input", { type, ...attrs });
+}
+
+/** Fill a select. @param {HTMLSelectElement} node @param {{value: string, label?: string}[]} options @param {string} value */
+export function fillSelect(node, options, value) {
+  const known = JSON.stringify(options);
+  if (node.dataset.known !== known) {
+    node.dataset.known = known;
+    node.replaceChildren(...options.map((each) => make("option", "", { value: each.value }, each.label ?? each.value)));
+  }
+  if (node.value !== value && document.activeElement !== node) node.value = value;
+}
+
+/** @param {Record<string, string>} [attrs] @returns {HTMLSelectElement} */
+export function select(attrs = {}) {
+  return make("select", "bnp-input bnp-select", attrs);
+}
+
+/** A text field's value, unless somebody is writing in it. @param {HTMLInputElement | HTMLTextAreaElement} node @param {string} value */
+export function setValue(node, value) {
+  if (node.value !== value && document.activeElement !== node) node.value = value;
+}
+
+/**
+ * Match a node's children to a list: what stays keeps its node, and with it its focus and selection.
+ * @template T
+ * @param {HTMLElement} parent @param {T[]} items @param {(item: T, i: number) => string} keyOf
+ * @param {(item: T, i: number) => HTMLElement} makeNode
+ * @param {(node: HTMLElement, item: T, i: number) => void} [update]
+ */
+export function matchList(parent, items, keyOf, makeNode, update) {
+  /** @type {Map<string, HTMLElement>} */
+  const old = new Map();
+  for (const child of /** @type {HTMLElement[]} */ ([...parent.children])) old.set(child.dataset.key ?? "", child);
+  items.forEach((item, i) => {
+    const key = keyOf(item, i);
+    const node = old.get(key) ?? makeNode(item, i);
+    old.delete(key);
+    node.dataset.key = key;
+    if (parent.children[i] !== node) parent.insertBefore(node, parent.children[i] ?? null);
+    update?.(node, item, i);
+  });
+  for (const node of old.values()) node.remove();
+}
+
+/** An error, in the words of its card. @param {Trouble} trouble @param {() => void} [retry] */
+export function errorCard(trouble, retry) {
+  const card = make("div", "bnp-trouble", { role: "alert" });
+  const head = make("div", "bnp-trouble-head", {}, trouble.title ?? "Something went wrong");
+  if (trouble.code) head.append(" ", make("span", "bnp-badge bnp-bad", {}, trouble.code));
+  card.append(head, make("div", "", { dir: "auto" }, trouble.message ?? ""));
+  if (trouble.again) card.append(make("div", "bnp-quiet", {}, `Try again? ${trouble.again}`));
+  if (trouble.todo) card.append(make("div", "bnp-quiet", { dir: "auto" }, trouble.todo));
+  if (trouble.request_id) card.append(requestId(trouble.request_id));
+  if (retry) card.append(button("Try again", retry));
+  return card;
+}
+
+/** @param {string} id */
+export function requestId(id) {
+  const node = make("span", "bnp-quiet");
+  node.append("request id ", make("code", "bnp-id", {}, id));
+  return node;
+}
+
+/** @param {string} text @param {"" | "good" | "warn" | "bad" | "info"} [tone] */
+export function badge(text, tone = "") {
+  return make("span", `bnp-badge${tone ? ` bnp-${tone}` : ""}`, {}, text);
+}
+
+/** Run something a little later, and only the last time. @param {() => void} work @param {number} ms */
+export function later(work, ms) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const call = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      timer = undefined;
+      work();
+    }, ms);
+  };
+  /** Do it now, if it is still to be done. */
+  call.now = () => {
+    if (timer === undefined) return;
+    clearTimeout(timer);
+    timer = undefined;
+    work();
+  };
+  return call;
+}
+
+/** Copy a text, and say so on the button for a moment. @param {HTMLButtonElement} node @param {string} text */
+export async function copyText(node, text) {
+  const label = node.textContent ?? "";
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Pages over plain http have no clipboard of that kind.
+    const area = make("textarea", "bnp-offscreen", {}, "");
+    area.value = text;
+    node.after(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+    node.focus();
+  }
+  node.textContent = "Copied";
+  announce("Copied.");
+  setTimeout(() => setText(node, label), 1200);
+}

@@ -1,0 +1,1 @@
+"""How the panels look when they are not alive: the stills that saved and exported notebooks hold."""

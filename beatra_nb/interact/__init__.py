@@ -1,0 +1,1 @@
+"""What is touched: widgets and magics."""

@@ -1,0 +1,80 @@
+"""Accessibility of what stands in a page, by axe-core (installed by ``npm --prefix tests/js ci``).
+
+``violations`` looks at parts of a page: those rules that only a whole page can keep are left out. Where axe cannot
+tell what a text stands on, it says so, and that counts: a contrast that nobody has measured is not a good one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+AXE = Path(__file__).parents[1] / "js" / "node_modules" / "axe-core" / "axe.min.js"
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+# What a front end or a page gives, not a part of it.
+PAGE_RULES = [
+    "bypass",
+    "document-title",
+    "html-has-lang",
+    "landmark-one-main",
+    "page-has-heading-one",
+    "region",
+]
+RUN = """async ([nodes, tags, off]) => {
+    // Transitions of a theme that has just changed would be measured half-way.
+    await Promise.all(document.getAnimations().filter(one => one instanceof CSSTransition)
+        .map(one => one.finished.catch(() => null)));
+    const rules = Object.fromEntries(off.map(id => [id, {enabled: false}]));
+    const options = {runOnly: {type: 'tag', values: tags}, rules, resultTypes: ['violations', 'incomplete']};
+    const found = await axe.run(nodes ? {include: nodes} : document, options);
+    const unknown = found.incomplete.filter(rule => rule.id === 'color-contrast');
+    return [...found.violations, ...unknown].flatMap(rule => rule.nodes.map(node => ({
+        rule: rule.id,
+        target: node.target.flat(9).join(' '),
+        html: node.html,
+        summary: [...node.any, ...node.all, ...node.none].map(check => check.message).join(' '),
+    })));
+}"""
+
+
+def violations(page: Page, selector: str | None = None) -> list[str]:
+    """Return what axe finds wrong, a line for each place: rule, target, what is the matter.
+
+    Parameters
+    ----------
+    page : Page
+        Any page, of any front end.
+    selector : str, optional
+        Which elements to look at, with all that they hold; by default the whole page. One that matches nothing is
+        an error. It reaches into open shadow roots.
+    """
+    if not page.evaluate("() => typeof window.axe === 'object'"):
+        page.evaluate(_source())
+    nodes = None
+    if selector is not None:
+        nodes = page.locator(selector).element_handles()
+        assert nodes, f"nothing on the page matches {selector}"
+    found: list[dict[str, Any]] = page.evaluate(RUN, [nodes, TAGS, PAGE_RULES if nodes else []])
+    lines = [f"{one['rule']}: {one['target']}: {one['summary']} {one['html'][:200]}" for one in found]
+    return sorted(dict.fromkeys(lines))
+
+
+def assert_accessible(page: Page, selector: str | None = None) -> None:
+    """Assert that axe finds nothing wrong."""
+    found = violations(page, selector)
+    assert not found, f"{len(found)} violations\n" + "\n".join(found[:40])
+
+
+@functools.cache
+def _source() -> str:
+    if AXE.is_file():
+        return AXE.read_text("utf-8")
+    reason = "axe-core is not installed: `bash tests/run.sh`, or `npm --prefix tests/js ci`"
+    if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
+        pytest.fail(reason)
+    pytest.skip(reason)
