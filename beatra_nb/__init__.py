@@ -30,6 +30,10 @@ _NAMES = {
     "beatra_nb.core.media": "Clip AsyncClip Artifact",
     "beatra_nb.core.task_list": "TaskList AsyncTaskList PendingList AsyncPendingList LostJob",
     "beatra_nb.core.settings": "Timeouts",
+    "beatra_nb.core.prompt": "Prompt Example",
+    "beatra_nb.interact.chat_box": "ChatBox",
+    "beatra_nb.interact.compare": "Compare",
+    "beatra_nb.interact.prompt_builder": "PromptBuilder",
     "beatra_nb.core.errors": """
         BeatraError ConfigurationError SandboxUnavailable InvalidInput ConnectionFailed Timeout TaskTimeout
         IncompleteStream InvalidData APIError AuthenticationError PermissionDenied InsufficientBalance
@@ -68,6 +72,8 @@ if TYPE_CHECKING:
     from beatra_nb.core.media import Artifact as Artifact
     from beatra_nb.core.media import AsyncClip as AsyncClip
     from beatra_nb.core.media import Clip as Clip
+    from beatra_nb.core.prompt import Example as Example
+    from beatra_nb.core.prompt import Prompt as Prompt
     from beatra_nb.core.reply import Capability as Capability
     from beatra_nb.core.reply import CapabilityList as CapabilityList
     from beatra_nb.core.reply import Health as Health
@@ -89,6 +95,9 @@ if TYPE_CHECKING:
     from beatra_nb.core.task_list import LostJob as LostJob
     from beatra_nb.core.task_list import PendingList as PendingList
     from beatra_nb.core.task_list import TaskList as TaskList
+    from beatra_nb.interact.chat_box import ChatBox as ChatBox
+    from beatra_nb.interact.compare import Compare as Compare
+    from beatra_nb.interact.prompt_builder import PromptBuilder as PromptBuilder
     from beatra_nb.verbs import acapabilities as acapabilities
     from beatra_nb.verbs import achat as achat
     from beatra_nb.verbs import ahealth as ahealth
@@ -129,3 +138,17 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(ipython: Any) -> None:  # noqa: ANN401 - IPython's own type, which is not loaded for it
+    """Add ``%%chat``, ``%%music`` and ``%beatra``: what ``%load_ext beatra_nb`` runs."""
+    from beatra_nb.interact import magics
+
+    magics.load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:  # noqa: ANN401
+    """Take the magics away again: what ``%unload_ext beatra_nb`` runs."""
+    from beatra_nb.interact import magics
+
+    magics.unload(ipython)

@@ -326,8 +326,13 @@ def notebook_session() -> str | None:
 
 
 def environment_marks() -> set[str]:
-    """Return which front ends' own marks stand in the environment: ``vscode``, ``colab``."""
-    marks = {"VSCODE_PID": "vscode", "VSCODE_CWD": "vscode", "COLAB_RELEASE_TAG": "colab"}
+    """Return which front ends' own marks stand in the environment: ``vscode``, ``colab``, ``voila``."""
+    marks = {
+        "VSCODE_PID": "vscode",
+        "VSCODE_CWD": "vscode",
+        "COLAB_RELEASE_TAG": "colab",
+        "VOILA_KERNEL_ID": "voila",
+    }
     return {mark for name, mark in marks.items() if name in os.environ}
 
 

@@ -207,8 +207,8 @@ def named(values: object) -> Mapping[str, Any]:
         return values
     if not callable(getattr(values, "keys", None)):
         raise InvalidInput(
-            f"The values for a template must be a dict, not {type(values).__name__}.",
-            hint='Pass them by name: {"name": "Ada"}.',
+            f"Values must come by name, in a dict, not as {type(values).__name__}.",
+            hint='Pass a row such as {"name": "Ada"}.',
         )
     return dict(values)  # type: ignore[call-overload, no-any-return]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from beatra_nb.display.clean import one_line
-from beatra_nb.display.pieces import Scope, credits_of, figure, get, sandbox_badge, short_path, words
+from beatra_nb.display.pieces import Scope, credits_of, figure, get, short_path, words
 from beatra_nb.display.view import Badge, Card, Fields, Note, Row, Stack, Text, View
 
 
@@ -19,10 +19,11 @@ def status(obj: Any, scope: Scope) -> View:  # noqa: ANN401
         none = "not started yet: the first call starts it"
         fields.append(("Address", Text(one_line(address, 300)) if address else Text(none, quiet=True)))
         fields.append(("Models", _models(obj, troubles)))
-    for name, attribute in (("This session", "session"), ("Today", "today")):
+    for name, attribute in (("This session", "session"), ("Today, all sessions", "today")):
         if (spent := get(obj, attribute)) is not None:
             fields.append((name, Text(_spent(spent))))
-    fields.append(("Unfinished jobs", _jobs(obj)))
+    if (count := get(obj, "unfinished")) is not None:
+        fields.append(("Unfinished jobs", Text(_jobs(count, get(obj, "elsewhere")))))
     fields.append(("Journal", _journal(obj, troubles)))
     body: list[View] = [Fields(tuple(fields))]
     if "mode" in troubles:
@@ -31,7 +32,7 @@ def status(obj: Any, scope: Scope) -> View:  # noqa: ANN401
         Stack(tuple(body)),
         label="Status",
         title=Text("beatra_nb", strong=True),
-        footer=Row((*sandbox_badge(obj), Badge("version", one_line(get(obj, "version"), 40)))),
+        footer=Row((Badge("version", one_line(get(obj, "version"), 40)),)),
     )
 
 
@@ -52,12 +53,11 @@ def _spent(spent: object) -> str:
     return " · ".join(parts)
 
 
-def _jobs(obj: Any) -> View:  # noqa: ANN401
-    count, elsewhere = get(obj, "unfinished", 0), get(obj, "elsewhere", 0)
+def _jobs(count: int, elsewhere: int | None) -> str:
     told = f"{figure(count)}: bn.pending() goes on with {'it' if count == 1 else 'them'}" if count else "none"
     if elsewhere:
         told += f" (and {figure(elsewhere)} begun with another key or at another address)"
-    return Text(told)
+    return told
 
 
 def _journal(obj: Any, troubles: dict[str, str]) -> View:  # noqa: ANN401

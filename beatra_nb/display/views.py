@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from beatra_nb.display import clips, failures, replies, task_lists, tasks
+from beatra_nb.display import clips, failures, replies, status, task_lists, tasks
 from beatra_nb.display.clean import one_line, safe_repr
+from beatra_nb.display.panels import chat_box, compare, prompt_builder
 from beatra_nb.display.pieces import (
     NORMAL,
     Scope,
@@ -297,6 +298,13 @@ _MAKERS: dict[str, Callable[[Any, Scope], View]] = {
     "beatra_nb.core.task_list:LostJob": task_lists.lost_job,
     "beatra_nb.core.media:BaseClip": clips.clip,
     "beatra_nb.core.media:Artifact": clips.artifact,
+    "beatra_nb.interact.chat_box:ChatBox": chat_box.chat_box,
+    "beatra_nb.interact.compare:Compare": compare.compare,
+    "beatra_nb.interact.prompt_builder:PromptBuilder": prompt_builder.builder,
+    "beatra_nb.interact.prompt_runs:Results": prompt_builder.results,
+    "beatra_nb.interact.prompt_runs:Answer": prompt_builder.answer,
+    "beatra_nb.interact.prompt_runs:Version": prompt_builder.version,
+    "beatra_nb.interact.status:Status": status.status,
     "beatra_nb.display.notices:Notice": _notice,
     "beatra_nb.display.cards:Traceback": _traceback,
 }

@@ -81,7 +81,8 @@ def _turn(
         )
     if client is not None and talk._client is not client:
         raise InvalidInput(
-            f"The conversation {name} has a client already.", hint="Leave --client out, or begin another one."
+            f"The conversation {name} is held with another client.",
+            hint="Leave --client out, or begin another conversation.",
         )
     before = talk.system
     if system is not None and system != before:

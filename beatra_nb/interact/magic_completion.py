@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PATIENCE = 0.7  # seconds that a press of the tab key may wait for a list of models
 
 MAGICS = {magic.name: magic for magic in (CHAT, MUSIC)}
+# What a server calls a model ends up in the user's cell: only what is one plain word is offered.
+_WORD = re.compile(r"[\w./:@+-]+", re.ASCII)
 _CALL = re.compile(r"\s*(?:[^\W\d]\w*\s*=\s*)?(%%?)(chat|music|beatra)\s+(.*)", re.DOTALL)
 
 
@@ -123,7 +125,11 @@ def _models(magic: Magic) -> list[str]:
         found, _ = known_models(seams.default_client(), PATIENCE)
     except Exception:
         found = None
-    ids = [model.id for model in found or () if not model.capabilities or _plays(model.capabilities) == music]
+    ids = [
+        model.id
+        for model in found or ()
+        if _WORD.fullmatch(model.id) and (not model.capabilities or _plays(model.capabilities) == music)
+    ]
     return list(dict.fromkeys(["auto", *ids, *(PRICES if music and not ids else ())]))
 
 

@@ -46,8 +46,6 @@ class Names:
             If one is not there, or cannot be written as the text asks for.
         """
         template = Template(text)
-        if not template.fields:
-            return text
         # Any variable can be put in, also `_`; what is offered where one is not there are the user's own.
         asked = {name: self._all[name] for name in template.names if name in self._all}
         return template.render({**self.visible(), **asked})

@@ -274,16 +274,14 @@ MUSIC = Magic(
         ),
         Option(
             "seconds",
-            "how long; understood by the sandbox alone, and sent nowhere else",
+            "how long; for the sandbox alone, sent nowhere else",
             "number",
             "NUMBER",
             "12",
         ),
         _INTO,
         Option("no-wait", "begin it and go on: _.wait() or bn.pending() comes back to it"),
-        Option(
-            "reuse", "come back to the job that the very same cell has begun before, instead of a new one"
-        ),
+        Option("reuse", "come back to the job that this very cell began before"),
         _RAW,
         _CLIENT,
         Option("idempotency-key", "a key of your own: the same job is paid once", "text", "KEY", "song-1"),
@@ -294,5 +292,6 @@ MUSIC = Magic(
     f"""{_FIELDS}
 
 The Task is the value of the cell: _ and Out[n] hold it, as after bn.music(…). Interrupting stops
-the waiting, not the task; bn.pending() finds it again. {_ENDING}""",
+the waiting, not the task; bn.pending() finds it again.
+{_ENDING}""",
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from beatra_nb.interact import magic_calls
 from beatra_nb.interact.magic_completion import matcher
@@ -52,9 +51,7 @@ class _Loaded:
                 self._ours[kind, name] = function
                 shell.magics_manager.register_function(function, magic_kind=kind, magic_name=name)
         self._matcher = matcher(shell)
-        # A completer of its own is missing where IPython is embedded without one.
-        self._matchers: list[Any] = getattr(shell.Completer, "custom_matchers", [])
-        self._matchers.append(self._matcher)
+        shell.Completer.custom_matchers.append(self._matcher)
         shell.input_transformers_cleanup.append(keep_questions)
 
     def take_out(self, shell: Any) -> None:  # noqa: ANN401
@@ -65,13 +62,13 @@ class _Loaded:
             del table[kind][name]
             if (before := self._before[kind, name]) is not None:
                 table[kind][name] = before
-        if self._matcher in self._matchers:
-            self._matchers.remove(self._matcher)
+        if self._matcher in shell.Completer.custom_matchers:
+            shell.Completer.custom_matchers.remove(self._matcher)
         if keep_questions in shell.input_transformers_cleanup:
             shell.input_transformers_cleanup.remove(keep_questions)
 
 
-_loaded: WeakKeyDictionary[Any, _Loaded] = WeakKeyDictionary()
+_loaded: dict[Any, _Loaded] = {}  # by shell
 
 
 def keep_questions(lines: list[str]) -> list[str]:

@@ -41,6 +41,8 @@ REST = 0.6  # seconds of quiet before the still follows
 SHARE = (
     20  # how many times as long as drawing it took the still rests at least: a long one is drawn less often
 )
+# Front ends whose outputs cannot hide one another: of one output they show the widget, and later the still.
+ONE_OUTPUT = {"vscode", "colab"}
 KEPT = 400  # questions that are remembered, so that one that comes by two ways is answered once
 
 # The still makes way for the widget, and the widget's place closes when there is none. All of it is an enhancement:
@@ -78,6 +80,7 @@ class Panel(seams.Showable):
         self._doc = Document(tree)
         self._page: Page | None = None
         self._display_id = ""
+        self._alone = False  # whether still and widget share one output, so that a new still would end the widget
         self._jobs: dict[str, concurrent.futures.Future[Any]] = {}
         self._asked: dict[tuple[str, int], None] = {}
         self._lock = threading.RLock()
@@ -128,11 +131,15 @@ class Panel(seams.Showable):
 
         self._display_id = self._display_id or uuid.uuid4().hex
         page = self.widget
-        display(self._still(), raw=True, display_id=self._display_id)  # type: ignore[no-untyped-call]
         view = {"model_id": page.model_id, "version_major": 2, "version_minor": 0}
+        live = {"application/vnd.jupyter.widget-view+json": view}
+        if look_around().marks & ONE_OUTPUT:
+            self._alone = True
+            display(self._still() | live, raw=True, display_id=self._display_id)  # type: ignore[no-untyped-call]
+            return
+        display(self._still(), raw=True, display_id=self._display_id)  # type: ignore[no-untyped-call]
         # No plain text: in an untrusted notebook this output is empty, and the still above it says everything.
-        live = {"application/vnd.jupyter.widget-view+json": view, "text/html": "", "text/plain": ""}
-        display(live, raw=True)  # type: ignore[no-untyped-call]
+        display(live | {"text/html": "", "text/plain": ""}, raw=True)  # type: ignore[no-untyped-call]
 
     def _still(self) -> dict[str, str]:
         from beatra_nb import display
@@ -144,7 +151,7 @@ class Panel(seams.Showable):
 
     def _settle(self) -> None:
         """Have the still follow, after a moment of quiet."""
-        if self._display_id:
+        if self._display_id and not self._alone:
             work.loop().call_soon_threadsafe(self._settle_later)
 
     def _settle_later(self) -> None:

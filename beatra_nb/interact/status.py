@@ -43,7 +43,7 @@ class Status(Showable):
         How many models the account has.
     session, today : Spent or None
         Calls and credits of this process, and of everybody who shares the journal since midnight.
-    unfinished, elsewhere : int
+    unfinished, elsewhere : int or None
         Jobs whose result is not here yet: of this account, and of others.
     journal_on : bool
         Whether calls leave a row.
@@ -61,17 +61,12 @@ class Status(Showable):
     models: int | None
     session: Spent | None
     today: Spent | None
-    unfinished: int
-    elsewhere: int
+    unfinished: int | None
+    elsewhere: int | None
     journal_on: bool
     journal_path: Path | None
     journal_rows: int | None
     troubles: dict[str, str]
-
-    @property
-    def sandbox(self) -> bool:
-        """Whether the sandbox answers."""
-        return self.mode == "sandbox"
 
 
 def look() -> Status:
@@ -88,9 +83,8 @@ def look() -> Status:
         models = None if found is None else len(found)
         if why:
             troubles["models"] = why
-    session = today = rows = None
+    session = today = rows = unfinished = elsewhere = None
     path: Path | None = None
-    unfinished = elsewhere = 0
     try:
         journal = seams.journal()
         path = journal.path

@@ -1,11 +1,13 @@
-"""Fixtures for tests in a real browser: ``lab``, ``page``, ``notebook(cells)`` (see ``lab.py``).
+"""Fixtures for tests in a real browser: ``lab``, ``page``, ``second_page``, ``notebook(cells)`` (see ``lab.py``).
 
-JupyterLab starts once per session, Chromium once per test file: Playwright's synchronous interface keeps an event
-loop running in this thread while it is open, which asynchronous tests of other files could not share.
+Other front ends: ``classic`` (Notebook 7), ``voila``, and ``marimo(cells)``. A server starts once per session,
+Chromium once per test file: Playwright's synchronous interface keeps an event loop running in this thread while it is
+open, which asynchronous tests of other files could not share.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +25,8 @@ import nbformat
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from tests.browser.lab import Lab, Notebook, file_name, make_notebook
+from tests.browser.marimo import Marimo
+from tests.browser.voila import Voila
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 OPTIONS = [
@@ -34,6 +38,9 @@ OPTIONS = [
     # Whatever a page asks for elsewhere is refused as well as counted.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+
+# What Voila's own template links to, whatever it shows.
+FOREIGN = ("https://cdn.jsdelivr.net/npm/@fortawesome/",)
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +63,35 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def classic(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A running Notebook 7."""
+    with Lab(tmp_path_factory.mktemp("classic") / "home", "notebook") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def voila(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Voila]:
+    """A running Voila: ``voila.open(page, cells)``."""
+    pytest.importorskip("voila", reason="pip install voila (the 'test' extra)")
+    with Voila(tmp_path_factory.mktemp("voila") / "home") as server:
+        yield server
+
+
+@pytest.fixture
+def marimo(chromium: str, page: Page, tmp_path: Path) -> Iterator[Callable[[Sequence[str]], Marimo]]:
+    """Start a marimo and open its app in the page: ``marimo(["import beatra_nb as bn", "bn.ChatBox()"])``."""
+    pytest.importorskip("marimo", reason="pip install marimo (the 'test' extra)")
+    with contextlib.ExitStack() as running:
+
+        def start(cells: Sequence[str]) -> Marimo:
+            server = running.enter_context(Marimo(tmp_path / "marimo", cells))
+            server.open(page)
+            return server
+
+        yield start
+
+
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     """A running Chromium."""
@@ -74,12 +110,26 @@ def outside() -> list[str]:
 @pytest.fixture
 def page(browser: Browser, outside: list[str]) -> Iterator[Page]:
     """An empty page; the test fails if anything was loaded from outside."""
+    yield from _visit(browser, outside)
+
+
+@pytest.fixture
+def second_page(browser: Browser, outside: list[str]) -> Iterator[Page]:
+    """An empty page of another visitor, who shares no cookie and no storage with the first one.
+
+    To look at the same notebook: save it, then ``Notebook(second_page, book.lab, book.path).open()``.
+    """
+    yield from _visit(browser, outside)
+
+
+def _visit(browser: Browser, outside: list[str]) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1180, "height": 900})
     context.set_default_timeout(30_000)
 
     def note(request: Request) -> None:
         address = urlsplit(request.url)
-        if address.scheme in ("http", "https", "ws", "wss") and address.hostname != "127.0.0.1":
+        elsewhere = address.scheme in ("http", "https", "ws", "wss") and address.hostname != "127.0.0.1"
+        if elsewhere and not request.url.startswith(FOREIGN):
             outside.append(request.url)
 
     context.on("request", note)

@@ -48,9 +48,10 @@ class Marimo(Server):
         self.start(command, "/health")
 
     def open(self, page: Page) -> None:
-        """Open the app, and wait until its cells have been run."""
+        """Open the app, and wait until its first cells are there. What they show comes when they have run."""
         page.goto(self.url)
-        page.locator(".marimo-cell, .output-area, [data-cell-id]").first.wait_for(timeout=READY * 1000)
+        # Cells without an output are there too, but not to be seen.
+        page.locator("[data-cell-id]").first.wait_for(state="attached", timeout=READY * 1000)
 
 
 def _program(cells: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from tests.browser.lab import Notebook
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).parents[2]
+PARTS = ".jp-OutputArea-output :is(.bnb, .bnl, .bnt)"  # what of a page is ours
 Open = Callable[..., Notebook]
 
 ANSWER = """# A harbour
@@ -78,13 +79,7 @@ writing.grow('''{ANSWER}''', 120)
 """
 
 
-@pytest.fixture(scope="module")
-def parts() -> str:
-    """What of a page is ours."""
-    return ".jp-OutputArea-output :is(.bnb, .bnl, .bnt)"
-
-
-def test_every_view_is_accessible(notebook: Open, page: Page, parts: str) -> None:
+def test_every_view_is_accessible(notebook: Open, page: Page) -> None:
     book = notebook([STATIC, LIVE])
     book.run_all()
     expect(book.cell(1).locator(".bnl-body").first).to_contain_text("日本語")
@@ -94,7 +89,7 @@ def test_every_view_is_accessible(notebook: Open, page: Page, parts: str) -> Non
     page.evaluate("() => document.querySelectorAll('.bnb details').forEach(one => { one.open = true })")
     for dark in (False, True):
         book.theme(dark=dark)
-        assert_accessible(page, parts)
+        assert_accessible(page, PARTS)
 
 
 def test_axe_is_alive(page: Page) -> None:

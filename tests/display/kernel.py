@@ -68,6 +68,12 @@ class Kernel:
         self._do(self._manager.shutdown_kernel(now=True))
         self._loop.close()
 
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *caught: object) -> None:
+        self.stop()
+
     async def _run(self, code: str, heard: Callable[[Message], None] | None) -> list[Message]:
         asked = self._client.execute(code)
         channel = self._client.iopub_channel.socket

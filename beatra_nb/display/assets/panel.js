@@ -316,7 +316,7 @@ export function fillSelect(node, options, value) {
     node.dataset.known = known;
     node.replaceChildren(...options.map((each) => make("option", "", { value: each.value }, each.label ?? each.value)));
   }
-  if (node.value !== value && document.activeElement !== node) node.value = value;
+  if (node.value !== value && !hasFocus(node)) node.value = value;
 }
 
 /** @param {Record<string, string>} [attrs] @returns {HTMLSelectElement} */
@@ -324,9 +324,20 @@ export function select(attrs = {}) {
   return make("select", "bnp-input bnp-select", attrs);
 }
 
+/** What has the focus beside or below a node; some front ends keep widgets in a shadow tree. @param {Node} node */
+export function focusIn(node) {
+  const root = /** @type {Document | ShadowRoot} */ (node.getRootNode());
+  return /** @type {HTMLElement | null} */ (root.activeElement ?? null);
+}
+
+/** @param {Node} node */
+export function hasFocus(node) {
+  return focusIn(node) === node;
+}
+
 /** A text field's value, unless somebody is writing in it. @param {HTMLInputElement | HTMLTextAreaElement} node @param {string} value */
 export function setValue(node, value) {
-  if (node.value !== value && document.activeElement !== node) node.value = value;
+  if (node.value !== value && !hasFocus(node)) node.value = value;
 }
 
 /**
@@ -340,15 +351,18 @@ export function matchList(parent, items, keyOf, makeNode, update) {
   /** @type {Map<string, HTMLElement>} */
   const old = new Map();
   for (const child of /** @type {HTMLElement[]} */ ([...parent.children])) old.set(child.dataset.key ?? "", child);
+  const keys = items.map(keyOf);
+  const stays = new Set(keys);
+  // What goes, goes first: a node that need not move keeps its focus.
+  for (const [key, node] of old) if (!stays.has(key)) node.remove();
+  const focused = focusIn(parent);
   items.forEach((item, i) => {
-    const key = keyOf(item, i);
-    const node = old.get(key) ?? makeNode(item, i);
-    old.delete(key);
-    node.dataset.key = key;
+    const node = old.get(keys[i]) ?? makeNode(item, i);
+    node.dataset.key = keys[i];
     if (parent.children[i] !== node) parent.insertBefore(node, parent.children[i] ?? null);
     update?.(node, item, i);
   });
-  for (const node of old.values()) node.remove();
+  if (focused && focusIn(parent) !== focused && parent.contains(focused)) focused.focus();
 }
 
 /** An error, in the words of its card. @param {Trouble} trouble @param {() => void} [retry] */

@@ -1,0 +1,660 @@
+"""``bn.Compare``: one prompt, several models or settings side by side, answered at once.
+
+In blind mode the page is not told who is who until it is revealed: neither names nor settings nor times are in the
+document, so that nobody finds them in the page's own state. The answers stand in a shuffled order, under letters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import random
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from beatra_nb.core.errors import BeatraError, InvalidInput
+from beatra_nb.core.request import ChatRequest
+from beatra_nb.display.clean import one_line, visible
+from beatra_nb.display.live import _Cleaner
+from beatra_nb.display.pieces import credits_of, figure, seconds
+from beatra_nb.display.watching import look_around, surface
+from beatra_nb.interact import work
+from beatra_nb.interact.choices import chat_models
+from beatra_nb.interact.lanes import MOST, Lane, labels_of, lanes_of
+from beatra_nb.interact.panel import Panel
+from beatra_nb.interact.rounds import LETTERS, Outcome, Round, again
+from beatra_nb.interact.trouble import trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas
+
+    from beatra_nb.core.client import Client
+    from beatra_nb.core.reply import Reply
+
+_SECRET = {"title": "No whole answer came", "message": "Why is told when the round is revealed."}
+_LONGEST = 100_000  # characters of a prompt that the page may send
+
+
+class Compare(Panel):
+    """Ask several models, or one with several settings, the same thing, and see the answers side by side.
+
+    Parameters
+    ----------
+    prompt : str, optional
+        What to ask; it can be written in the page as well.
+    models : list of str, optional
+        The models to compare.
+    variants : dict or list of dict, optional
+        Settings to compare, by name: ``{"cold": {"temperature": 0}, "warm": {"temperature": 1.2}}``. Each may hold
+        ``model``, ``system``, ``temperature`` and whatever else ``bn.chat`` takes; in a list, also ``label``.
+        Without models and variants, ``"auto"`` is asked with temperature 0 and 1.
+    system : str, optional
+        The system text of all lanes.
+    client : Client, optional
+        Who sends; the default client if left out.
+    blind : bool, default False
+        Hide who is who until it is revealed: for classes that vote.
+    run : bool, default False
+        Ask at once.
+    **options
+        What ``bn.chat`` takes, for all lanes.
+
+    Raises
+    ------
+    InvalidInput
+        If something could not be sent; nothing was.
+
+    Examples
+    --------
+    >>> compare = bn.Compare("Name a colour.", models=["auto", "another-model"])  # doctest: +SKIP
+    >>> compare.run().results  # doctest: +SKIP
+    """
+
+    modules = ("pen.js", "compare.js")
+    styles = ("compare.css",)
+
+    def __init__(
+        self,
+        prompt: str = "",
+        *,
+        models: Sequence[str] | None = None,
+        variants: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]] | None = None,
+        system: str | None = None,
+        client: Client | None = None,
+        blind: bool = False,
+        run: bool = False,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
+        if "idempotency_key" in options:
+            raise InvalidInput(
+                "A comparison makes several calls, and one idempotency_key is one call.",
+                hint="Leave it out: each lane's call gets a key of its own.",
+            )
+        self._options = options
+        self._lanes = {_key(): lane for lane in lanes_of(models, variants)}
+        for lane in self._lanes.values():
+            lane.request("a prompt", _text("system", system or ""), options)
+        self._rounds: list[Round] = []
+        self._columns: list[tuple[str, str]] = []  # of the page: its key, and the key of the lane behind it
+        self._outcomes: dict[str, Outcome] = {}  # in view, by the key of their lane
+        self._models: list[str] = ["auto"]
+        self._hidden = False
+        tree = {
+            "prompt": _text("prompt", prompt),
+            "system": _text("system", system or ""),
+            "sandbox": False,
+            "models": [],
+            "blind": False,
+            "hidden": False,
+            "running": False,
+            "round": 0,
+            "score": [],
+            "lanes": [],
+            "most": MOST,
+        }
+        super().__init__(tree, client=client)
+        self._doc.set("sandbox", value=self._base.mode == "sandbox")
+        self._arrange(blind=_flag("blind", blind))
+        if _flag("run", run):
+            self._start() if surface(look_around()) == "page" else self.run()
+
+    # ── what is asked ──
+
+    @property
+    def prompt(self) -> str:
+        """What is asked of all lanes."""
+        return str(self._doc["prompt"])
+
+    @prompt.setter
+    def prompt(self, text: str) -> None:
+        self._doc.set("prompt", value=_text("prompt", text))
+        self._settle()
+
+    @property
+    def system(self) -> str:
+        """The system text of all lanes; empty for none."""
+        return str(self._doc["system"])
+
+    @system.setter
+    def system(self, text: str | None) -> None:
+        self._doc.set("system", value=_text("system", text or ""))
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """What is compared, in the order it was given."""
+        return tuple(self._lanes.values())
+
+    @property
+    def blind(self) -> bool:
+        """Whether who is who is hidden until it is revealed. Set it to change it."""
+        return bool(self._doc["blind"])
+
+    @blind.setter
+    def blind(self, on: bool) -> None:
+        with self._lock:
+            self._idle("change to or from blind")
+            if _flag("blind", on) != self.blind:
+                self._uncover()
+                self._arrange(blind=on)
+                self._settle()
+
+    def add(
+        self,
+        model: str = "auto",
+        *,
+        label: str = "",
+        temperature: float | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> Compare:
+        """Add a lane, and return the comparison.
+
+        Parameters
+        ----------
+        model : str, default "auto"
+            The model to ask.
+        label : str, optional
+            What to call it.
+        temperature : float, optional
+            From 0 to 2.
+        **options
+            What ``bn.chat`` takes, for this lane alone.
+        """
+        lane = Lane(label, model, temperature, options)
+        lane.request("a prompt", None, self._options)
+        with self._lock:
+            self._idle("add a lane")
+            if len(self._lanes) >= MOST:
+                raise InvalidInput(f"A comparison has at most {MOST} lanes.", hint="Remove one first.")
+            self._lanes[_key()] = lane
+            self._arrange(blind=self.blind)
+        self._settle()
+        return self
+
+    def remove(self, which: str | int) -> Compare:
+        """Remove a lane by its label or its number from 1, and return the comparison."""
+        with self._lock:
+            self._remove(self._lane_key(which))
+        return self
+
+    # ── asking ──
+
+    def run(self, prompt: str | None = None) -> Compare:
+        """Ask all lanes, wait for their answers, and return the comparison.
+
+        What goes wrong in a lane stands in ``results`` and in the lane; the others go on.
+
+        Parameters
+        ----------
+        prompt : str, optional
+            What to ask; the prompt as it stands if left out.
+
+        Raises
+        ------
+        InvalidInput
+            If a lane could not be sent; none was.
+        """
+        if prompt is not None:
+            self.prompt = prompt
+        work.wait(_all(self._start()))
+        return self
+
+    def retry(self, which: str | int) -> Compare:
+        """Ask one lane of the last round again, wait for it, and return the comparison.
+
+        Where the service may have finished the call, it is the same call under the same key, and is not paid twice.
+
+        Parameters
+        ----------
+        which : str or int
+            Its label, its letter in a blind round, or its number from 1.
+        """
+        work.wait(_all([self._again(self._place(which))]))
+        return self
+
+    def stop(self, which: str | int | None = None) -> bool:
+        """Stop one lane, or all; return whether any was under way. What had come stays, marked as cut short."""
+        if which is None:
+            return self._stop()
+        return self._stop(self._columns[self._place(which)][0])
+
+    @property
+    def running(self) -> bool:
+        """Whether an answer is under way."""
+        return bool(self._rounds) and not all(each.over for each in self._rounds[-1].outcomes)
+
+    # ── what came of it ──
+
+    @property
+    def replies(self) -> list[Reply | None]:
+        """The answers of the last round, in the order they are shown; None where none came."""
+        return [each.reply for each in self._rounds[-1].shown().outcomes] if self._rounds else []
+
+    @property
+    def results(self) -> pandas.DataFrame:
+        """The last round as a DataFrame, a row for each lane; what blind mode hides is missing.
+
+        Raises
+        ------
+        ConfigurationError
+            If pandas is not installed.
+        """
+        return (self._rounds[-1] if self._rounds else Round(0, "", False, [])).to_frame()
+
+    @property
+    def history(self) -> tuple[Round, ...]:
+        """All rounds, the oldest first; each has ``prompt``, ``outcomes`` and ``to_frame()``."""
+        return tuple(each.shown() for each in self._rounds)
+
+    @property
+    def votes(self) -> dict[str, int]:
+        """The votes of all rounds by label; while a round is hidden, of that round alone by letter."""
+        if self._hidden:
+            return {LETTERS[at]: each.votes for at, each in enumerate(self._now())}
+        return {str(each["label"]): int(each["votes"]) for each in self._tally()}
+
+    def vote(self, which: str | int, count: int = 1) -> Compare:
+        """Vote for an answer of the last round, and return the comparison.
+
+        Parameters
+        ----------
+        which : str or int
+            Its letter in a blind round, its label, or its number from 1.
+        count : int, default 1
+            How many voted for it.
+        """
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise InvalidInput(f"count must be a whole number of at least 1, not {count!r:.40}.")
+        with self._lock:
+            self._idle("vote")
+            self._vote(self._place(which), count)
+        return self
+
+    def reveal(self) -> Compare:
+        """Show who is who, in this round and in those before it, and return the comparison."""
+        with self._lock:
+            self._idle("reveal")
+            self._uncover()
+        self._settle()
+        return self
+
+    @property
+    def picture(self) -> dict[str, Any]:
+        """What a page may know now, as plain values: in blind mode nothing that tells who is who."""
+        tree: dict[str, Any] = self._doc.snapshot()["tree"]
+        return tree
+
+    def __repr__(self) -> str:
+        lanes = "lane" if len(self._lanes) == 1 else "lanes"
+        return (
+            f"Compare({one_line(self.prompt, 60)!r}, {len(self._lanes)} {lanes}, round {len(self._rounds)})"
+        )
+
+    # ── what the page asks ──
+
+    def ask_edit(self, prompt: str | None = None, system: str | None = None) -> None:
+        """Take what was written."""
+        if prompt is not None:
+            self.prompt = prompt
+        if system is not None:
+            self.system = system
+
+    def ask_run(self, prompt: str, system: str) -> None:
+        """Ask all lanes."""
+        self.ask_edit(prompt, system)
+        self._start()
+
+    def ask_retry(self, lane: str) -> None:
+        """Ask one lane again."""
+        self._again(self._at(lane))
+
+    def ask_stop(self, lane: str | None = None) -> bool:
+        """Stop one lane, or all."""
+        return self._stop(lane)
+
+    def ask_lane(self, lane: str, label: str, model: str, temperature: float | None) -> None:
+        """Take a lane's settings."""
+        with self._lock:
+            self._idle("change a lane")
+            key = self._columns[self._at(lane)][1]
+            made = self._lanes[key].having(name=label, model=model, temperature=temperature)
+            made.request("a prompt", None, self._options)
+            self._lanes[key] = made
+            for each in range(len(self._columns)):
+                self._tell(each)  # the others' labels may have to tell them apart
+        self._settle()
+
+    def ask_add(self) -> None:
+        """Add a lane."""
+        self.add()
+
+    def ask_remove(self, lane: str) -> None:
+        """Remove a lane."""
+        with self._lock:
+            self._remove(self._columns[self._at(lane)][1])
+
+    def ask_blind(self, on: bool) -> None:
+        """Hide who is who, or do not."""
+        self.blind = on
+
+    def ask_vote(self, lane: str) -> None:
+        """Vote for an answer."""
+        with self._lock:
+            self._idle("vote")
+            self._vote(self._at(lane), 1)
+
+    def ask_reveal(self) -> None:
+        """Show who is who."""
+        self.reveal()
+
+    # ── inside ──
+
+    def _shown(self) -> None:
+        self._begin(self._fetch_models(), "models")
+
+    async def _fetch_models(self) -> None:
+        self._models = await chat_models(self._twin)
+        with self._lock:
+            if not self._hidden:
+                self._doc.set("models", value=self._models)
+
+    def _start(self) -> list[concurrent.futures.Future[None]]:
+        with self._lock:
+            self._idle("ask again")
+            # All are checked before the first is sent.
+            calls = {
+                key: lane.request(self.prompt, self.system or None, self._options)
+                for key, lane in self._lanes.items()
+            }
+            labels = dict(zip(self._lanes, labels_of(self.lanes), strict=True))
+            self._outcomes = {key: Outcome(labels[key], lane) for key, lane in self._lanes.items()}
+            blind = self.blind
+            self._arrange(blind=blind)
+            order = [key for _, key in self._columns]
+            made = Round(len(self._rounds) + 1, self.prompt, blind, [self._outcomes[key] for key in order])
+            made.revealed, made.requests = not blind, [calls[key] for key in order]
+            self._rounds.append(made)
+            self._doc.set("round", value=made.number)
+            self._doc.set("running", value=True)
+            return [self._ask(each, at, made.requests[at]) for at, each in enumerate(made.outcomes)]
+
+    def _again(self, at: int) -> concurrent.futures.Future[None]:
+        with self._lock:
+            round_, nth = self._round(), self._nth(at)
+            before = round_.outcomes[nth]
+            if not before.over:
+                raise InvalidInput("This lane is still being answered.", hint="Stop it first.")
+            round_.requests[nth] = again(round_.requests[nth], before)
+            fresh = Outcome(before.label, before.lane, votes=before.votes)
+            round_.outcomes[nth] = self._outcomes[self._columns[at][1]] = fresh
+            self._tell(at, text="")
+            self._doc.set("running", value=True)
+            return self._ask(fresh, at, round_.requests[nth])
+
+    def _ask(self, outcome: Outcome, at: int, request: ChatRequest) -> concurrent.futures.Future[None]:
+        entered: list[bool] = []
+        future = self._begin(self._answer(outcome, at, request, entered), self._columns[at][0])
+
+        def check(done: object) -> None:
+            # One that was stopped before its first step has no other chance to say so.
+            work.loop().call_soon_threadsafe(lambda: entered or self._over(outcome, at, "stopped"))
+
+        future.add_done_callback(check)
+        return future
+
+    async def _answer(self, outcome: Outcome, at: int, request: ChatRequest, entered: list[bool]) -> None:
+        entered.append(True)
+        cleaner, state, stream = _Cleaner(), "failed", None
+        try:
+            stream = self._twin._stream(request)  # starts the sandbox if need be
+            began = time.monotonic()
+            async with stream:
+                async for piece in stream:
+                    if outcome.first is None:
+                        outcome.first, outcome.state = time.monotonic() - began, "writing"
+                        self._tell(at)
+                    self._doc.grow("lanes", at, "text", text=cleaner.clean(piece))
+            state = "done"
+        except asyncio.CancelledError:
+            state = "stopped"
+            raise
+        except BeatraError as error:
+            outcome.error = error.with_traceback(None)
+        except Exception as error:  # a defect must not leave the lane waiting for ever
+            outcome.error = BeatraError(f"{type(error).__name__}: {one_line(error, 400)}")
+        finally:
+            reply = None if stream is None else stream.reply
+            if reply is not None and (reply.complete or reply.text):
+                outcome.reply = reply
+            self._over(outcome, at, state)
+
+    def _over(self, outcome: Outcome, at: int, state: str) -> None:
+        with self._lock:
+            outcome.state = state
+            if outcome.reply is not None and outcome.reply.sandbox:
+                self._doc.set("sandbox", value=True)
+            if at < len(self._columns) and self._outcomes.get(self._columns[at][1]) is outcome:
+                self._tell(at)
+            self._doc.set("running", value=self.running)
+        self._settle()
+
+    def _arrange(self, *, blind: bool) -> None:
+        """Set the columns out: in the order of the lanes, or, blind, anew in an order that tells nothing."""
+        keys = list(self._lanes)
+        if blind:
+            random.SystemRandom().shuffle(keys)
+            if not self._hidden and not self.running:
+                self._outcomes = {key: each for key, each in self._outcomes.items() if not each.over}
+        self._hidden = blind
+        self._columns = [(_key() if blind else key, key) for key in keys]
+        self._doc.set("blind", value=blind)
+        self._doc.set("hidden", value=blind)
+        self._doc.set("models", value=[] if blind else self._models)
+        self._doc.set("score", value=[] if blind else self._tally())
+        self._doc.set("lanes", value=[self._column(at, text=True) for at in range(len(keys))])
+
+    def _uncover(self) -> None:
+        for each in self._rounds:
+            each.revealed = True
+        self._hidden = False
+        self._doc.set("hidden", value=False)
+        self._doc.set("models", value=self._models)
+        self._doc.set("score", value=self._tally())
+        for at in range(len(self._columns)):
+            self._tell(at)
+
+    def _tell(self, at: int, text: str | None = None) -> None:
+        """Tell the page how a column stands; its text is told as it grows."""
+        with self._lock:
+            for name, value in self._column(at).items():
+                self._doc.set("lanes", at, name, value=value)
+            if text is not None:
+                self._doc.set("lanes", at, "text", value=text)
+
+    def _column(self, at: int, *, text: bool = False) -> dict[str, Any]:
+        """Return a column as the page may know it."""
+        key, of = self._columns[at]
+        lane, outcome = self._lanes[of], self._outcomes.get(of)
+        blind, reply = self._hidden, None if outcome is None else outcome.reply
+        label = labels_of(self.lanes)[list(self._lanes).index(of)]
+        column: dict[str, Any] = {
+            "key": key,
+            "letter": LETTERS[at] if blind or (self._doc["blind"] and self._rounds) else "",
+            "label": "" if blind else label,
+            "name": "" if blind else lane.name,
+            "model": "" if blind else one_line(lane.model, 200),
+            "temperature": None if blind else lane.temperature,
+            "extra": "" if blind else lane.extra,
+            "state": "" if outcome is None else outcome.state,
+            "votes": 0 if outcome is None else outcome.votes,
+            "note": "" if outcome is None else _note(outcome, blind),
+            "facts": [] if blind or outcome is None else _facts(outcome),
+            "answered": "" if blind or reply is None else _answered(reply),
+            "request_id": "" if blind or reply is None else one_line(reply.request_id or "", 200),
+            "error": None,
+        }
+        if outcome is not None and outcome.error is not None:
+            column["error"] = _SECRET if blind else trouble(outcome.error)
+        if text:
+            column["text"] = "" if reply is None else visible(reply.text)
+        return column
+
+    def _remove(self, key: str) -> None:
+        self._idle("remove a lane")
+        if len(self._lanes) == 1:
+            raise InvalidInput("The last lane stays.", hint="Change it, or add another one first.")
+        del self._lanes[key]
+        self._outcomes.pop(key, None)
+        self._arrange(blind=self.blind)
+        self._settle()
+
+    def _tally(self) -> list[dict[str, Any]]:
+        """Return the votes of all rounds, most first; none before somebody has voted."""
+        votes = dict.fromkeys(labels_of(self.lanes), 0)
+        for round_ in self._rounds:
+            for each in round_.outcomes:
+                votes[each.label] = votes.get(each.label, 0) + each.votes
+        if not any(votes.values()):
+            return []
+        return [{"label": label, "votes": votes[label]} for label in sorted(votes, key=lambda of: -votes[of])]
+
+    def _now(self) -> list[Outcome]:
+        return [self._outcomes.get(key) or Outcome("", None) for _, key in self._columns]
+
+    def _round(self) -> Round:
+        if not self._rounds:
+            raise InvalidInput(
+                "Nothing has been asked yet.", hint="compare.run() asks, or the button in the page."
+            )
+        return self._rounds[-1]
+
+    def _place(self, which: object) -> int:
+        """Return the position of the column that shows an answer of the last round."""
+        outcome = self._round().outcomes[self._round().find(which)]
+        for at, (_, of) in enumerate(self._columns):
+            if self._outcomes.get(of) is outcome:
+                return at
+        raise InvalidInput("The lane of this answer has been removed.", hint="compare.results still has it.")
+
+    def _nth(self, at: int) -> int:
+        """Return the position in the last round of what a column shows."""
+        outcome = self._outcomes.get(self._columns[at][1])
+        for nth, each in enumerate(self._round().outcomes):
+            if each is outcome:
+                return nth
+        raise InvalidInput("This lane has not been asked in the last round.", hint="Run a new one.")
+
+    def _vote(self, at: int, count: int) -> None:
+        round_, nth = self._round(), self._nth(at)
+        if round_.blind and round_.revealed:
+            raise InvalidInput("This round has been revealed.", hint="Run another one to vote again.")
+        round_.outcomes[nth].votes += count
+        self._doc.set("lanes", at, "votes", value=round_.outcomes[nth].votes)
+        if not self._hidden:
+            self._doc.set("score", value=self._tally())
+        self._settle()
+
+    def _at(self, column: object) -> int:
+        """Return the position of a column by its key in the page."""
+        for at, (key, _) in enumerate(self._columns):
+            if key == column:
+                return at
+        raise InvalidInput("This lane is not there any more.")
+
+    def _lane_key(self, which: object) -> str:
+        keys, labels = list(self._lanes), labels_of(self.lanes)
+        if isinstance(which, int) and not isinstance(which, bool) and 1 <= which <= len(keys):
+            return keys[which - 1]
+        if isinstance(which, str) and which in labels:
+            return keys[labels.index(which)]
+        raise InvalidInput(f"There is no lane {which!r:.60}.", hint=f"There are: {', '.join(labels)}.")
+
+    def _idle(self, what: str) -> None:
+        if self.running:
+            raise InvalidInput(
+                f"Answers are under way: wait for them, or stop them, to {what}.",
+                hint="compare.stop() stops them.",
+            )
+
+
+async def _all(futures: Sequence[concurrent.futures.Future[None]]) -> None:
+    """Wait for all lanes; to be cancelled cancels them."""
+    waiting = asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
+    await waiting
+    await asyncio.sleep(0)
+
+
+def _key() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(f"{name} must be text, not {type(value).__name__}.")
+    if len(value) > _LONGEST:
+        raise InvalidInput(f"{name} has {len(value):,} characters; {_LONGEST:,} are the most.")
+    return value
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{name} must be True or False, not {value!r:.40}.")
+    return value
+
+
+def _answered(reply: Reply) -> str:
+    """Return who answered: ``auto → the model``."""
+    names = (one_line(reply.asked_model, 100), one_line(reply.model, 100))
+    return " → ".join(dict.fromkeys(name for name in names if name))
+
+
+def _facts(outcome: Outcome) -> list[str]:
+    """Return times, tokens and credits in words."""
+    reply = outcome.reply
+    out = [f"first words {words}"] if (words := seconds(outcome.first)) else []
+    if reply is None:
+        return out
+    if time_ := seconds(reply.elapsed):
+        out.append(time_)
+    if reply.usage is not None:
+        tokens = reply.usage.completion_tokens
+        out += [f"{figure(tokens)} {'token' if tokens == 1 else 'tokens'}"] if tokens else []
+        out += [words] if (words := credits_of(reply.usage.credits)) else []
+    return out
+
+
+def _note(outcome: Outcome, blind: bool) -> str:
+    """Return what must be known of an answer that is not whole."""
+    reply = outcome.reply
+    if outcome.state == "stopped":
+        return "Stopped: this is not the whole answer." if reply else "Stopped before any words came."
+    if reply is not None and not reply.complete and outcome.over:
+        why = one_line(reply.cut_by or "", 300).rstrip(".")
+        return f"Cut short{f': {why}' if why and not blind else ''}. This is not the whole answer."
+    if reply is not None and reply.finish_reason == "length":
+        return "It stops here because it reached its limit of tokens."
+    if reply is not None and outcome.state == "done" and not reply.text.strip():
+        return "The answer is empty."
+    return ""

@@ -1,0 +1,251 @@
+"""What came of a prompt: answers to rows, gathered by the version of the prompt that asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, overload
+
+from beatra_nb.core import seams
+from beatra_nb.core.errors import BeatraError, ConfigurationError, InvalidInput
+from beatra_nb.core.seams import Showable
+
+if TYPE_CHECKING:
+    import pandas
+
+    from beatra_nb.core.prompt import Prompt
+    from beatra_nb.core.reply import Reply
+
+SCORES = (1, 2, 3, 4, 5)
+FACTS = ("model", "request_id", "tokens", "credits", "seconds", "error", "score", "version")
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came of asking for one row.
+
+    Attributes
+    ----------
+    row : dict
+        The values that were sent.
+    version : int
+        The version of the prompt that asked.
+    reply : Reply or None
+        The answer.
+    error : BaseException or None
+        What went wrong instead.
+    seconds : float
+        How long it took.
+    score : int or None
+        From 1 to 5, as you judged it.
+    """
+
+    row: Mapping[str, Any]
+    version: int
+    reply: Reply | None = None
+    error: BaseException | None = None
+    seconds: float = 0.0
+    score: int | None = None
+    row_id: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is an answer."""
+        return self.error is None and self.reply is not None
+
+    @property
+    def tokens(self) -> int | None:
+        """How many tokens it took, where the service said."""
+        usage = self.reply.usage if self.reply is not None else None
+        return usage.total_tokens if usage is not None else None
+
+    @property
+    def credits(self) -> Decimal | None:
+        """What it cost, where the service said."""
+        usage = self.reply.usage if self.reply is not None else None
+        return usage.credits if usage is not None else None
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's id of the exchange, answered or failed."""
+        return getattr(self.reply if self.reply is not None else self.error, "request_id", None)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of a parsed answer; empty where it is text."""
+        data = self.reply.data if self.reply is not None else None
+        return {str(name): value for name, value in data.items()} if isinstance(data, Mapping) else {}
+
+
+@dataclass(slots=True)
+class Version:
+    """A prompt as it was when it was run.
+
+    Attributes
+    ----------
+    number : int
+        1 for the first.
+    prompt : Prompt
+        The prompt.
+    answers : list of Answer
+        Everything that was asked with it, oldest first.
+    notes : str
+        What you noted about it.
+    time : float
+        When it was first run, in seconds since the epoch.
+    """
+
+    number: int
+    prompt: Prompt
+    answers: list[Answer] = field(default_factory=list)
+    notes: str = ""
+    time: float = field(default_factory=time.time)
+
+    @property
+    def score(self) -> float | None:
+        """The mean of the scores that were given; None before the first."""
+        scores = [each.score for each in self.answers if each.score is not None]
+        return sum(scores) / len(scores) if scores else None
+
+    @property
+    def credits(self) -> Decimal | None:
+        """What its answers cost together, where the service said."""
+        costs = [each.credits for each in self.answers if each.credits is not None]
+        return sum(costs, Decimal(0)) if costs else None
+
+    def latest(self, row_id: int) -> Answer | None:
+        """Return the last thing that came for a row, an answer rather than an error."""
+        found = [each for each in self.answers if each.row_id == row_id]
+        return next((each for each in reversed(found) if each.ok), found[-1] if found else None)
+
+
+class Results(Showable, Sequence[Answer]):
+    """The answers of one run, in the order of the rows: shows itself as a table.
+
+    Examples
+    --------
+    >>> results = builder.run()  # doctest: +SKIP
+    >>> results.to_frame().groupby("version").score.mean()  # doctest: +SKIP
+    """
+
+    def __init__(self, answers: Iterable[Answer]) -> None:
+        self._answers = tuple(answers)
+
+    @property
+    def answers(self) -> list[Reply | BaseException | None]:
+        """The replies; in their place, where there is none, the error."""
+        return [each.reply if each.ok else each.error for each in self._answers]
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return a DataFrame with a row each; see ``PromptBuilder.results``.
+
+        Raises
+        ------
+        ConfigurationError
+            If pandas is not installed.
+        """
+        return frame([(each.row, each) for each in self._answers])
+
+    @overload
+    def __getitem__(self, index: int) -> Answer: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Answer, ...]: ...
+    def __getitem__(self, index: int | slice) -> Answer | tuple[Answer, ...]:
+        return self._answers[index]
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __str__(self) -> str:
+        return seams.to_plain(self)
+
+    def __repr__(self) -> str:
+        failed = sum(not each.ok for each in self._answers)
+        return f"Results({len(self)} rows{f', {failed} failed' if failed else ''})"
+
+
+def check_score(score: object) -> int | None:
+    """Return a score, or None for none.
+
+    Raises
+    ------
+    InvalidInput
+        If it is neither.
+    """
+    if score is None or (type(score) is int and score in SCORES):
+        return score
+    raise InvalidInput(
+        f"A score is a whole number from {SCORES[0]} to {SCORES[-1]}, not {score!r:.40}.",
+        hint="None takes it back.",
+    )
+
+
+def same(one: Prompt, other: Prompt) -> bool:
+    """Whether two prompts send the same; what is written for people alone makes no version."""
+    return one.replace(name="", notes="") == other.replace(name="", notes="")
+
+
+def frame(rows: Sequence[tuple[Mapping[str, Any], Answer | None]]) -> pandas.DataFrame:
+    """Make a DataFrame of rows and what came of them: the row's columns, then the answer's.
+
+    Raises
+    ------
+    ConfigurationError
+        If pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as problem:
+        raise ConfigurationError(
+            "A frame needs pandas, which is not installed.",
+            hint="Install it with: pip install 'beatra-nb[frames]'. builder.answers is a plain list.",
+        ) from problem
+    names = list(dict.fromkeys(name for row, _ in rows for name in row))
+    parts = list(dict.fromkeys(name for _, answer in rows if answer for name in answer.fields))
+    told = list(dict.fromkeys([*(parts or ["text"]), *FACTS]))
+    columns = {name: pd.Series([row.get(name) for row, _ in rows]) for name in names}
+    for name in told:
+        values = [_fact(answer, name, parts) for _, answer in rows]
+        kind = _DTYPES.get(name) if name not in parts else None
+        series = pd.Series(values, dtype=kind) if kind else pd.Series(values)
+        # A row may have a column of the same name, such as text: both are kept.
+        columns[name if name not in columns else f"answer_{name}"] = series
+    table: pandas.DataFrame = pd.DataFrame(columns)
+    return table
+
+
+_DTYPES: dict[str, Any] = {
+    "text": "string",
+    "model": "string",
+    "request_id": "string",
+    "error": "string",
+    "tokens": "Int64",
+    "credits": "Float64",
+    "seconds": "Float64",
+    "score": "Int64",
+    "version": "Int64",
+}
+
+
+def _fact(answer: Answer | None, name: str, parts: Sequence[str]) -> Any:  # noqa: ANN401
+    if answer is None:
+        return None
+    if name in parts:
+        return answer.fields.get(name)
+    if name == "text":
+        return answer.reply.text if answer.reply is not None else None
+    if name == "model":
+        return (answer.reply.model or None) if answer.reply is not None else None
+    if name == "error":
+        return None if answer.error is None else words_of(answer.error)
+    if name == "credits":
+        return None if answer.credits is None else float(answer.credits)
+    return getattr(answer, name)
+
+
+def words_of(error: BaseException) -> str:
+    """Return an error in one sentence."""
+    message = error.message if isinstance(error, BeatraError) else str(error)
+    return f"{type(error).__name__}: {message}"

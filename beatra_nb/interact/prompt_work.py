@@ -1,0 +1,269 @@
+"""How a prompt builder asks: a few rows at once, each under its own key, and nothing that was paid for is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from beatra_nb.core.conversation import _end_unknown
+from beatra_nb.core.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    InsufficientBalance,
+    InvalidInput,
+    PermissionDenied,
+)
+from beatra_nb.core.prompt import Prompt
+from beatra_nb.interact import prompt_page
+from beatra_nb.interact.panel import Panel
+from beatra_nb.interact.prompt_fields import sendable
+from beatra_nb.interact.prompt_price import Prices
+from beatra_nb.interact.prompt_runs import Answer, Version, same, words_of
+
+AT_ONCE = 4
+# What the next row would meet as well.
+_HOPELESS = (AuthenticationError, PermissionDenied, InsufficientBalance, ConfigurationError)
+_UNSETTLED = 10_000  # keys that are remembered
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """A row of the table: its values, and what came of it last."""
+
+    id: int
+    values: dict[str, Any]
+    answer: Answer | None = None
+    asking: bool = False
+
+
+class Asking(Panel):
+    """The part of a prompt builder that asks, and that keeps what comes."""
+
+    _prompt: Prompt
+    _rows: list[Row]
+
+    def __init__(self, tree: dict[str, Any], **more: Any) -> None:  # noqa: ANN401
+        super().__init__(tree, **more)
+        self._rows = []
+        self._versions: list[Version] = []
+        self._prices = Prices()
+        self._count = 0
+        self._running = 0  # runs that are going on
+        self._gate: asyncio.Semaphore | None = None
+        # Calls that may have been made although nothing came of them here, by their body: asked for again, they keep
+        # their key, so that the service answers what it has finished and charges once.
+        self._unsettled: dict[bytes, str] = {}
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt."""
+        raise NotImplementedError
+
+    # ── what the page asks ──
+
+    def ask_plan(self) -> dict[str, Any]:
+        """Say what asking for all rows would take, before it is done."""
+        prompt = self.prompt
+        fit = [row for row in self._rows if sendable(prompt, row.values)]
+        if not fit:
+            prompt.request(self._rows[0].values)  # which says why
+        left = [row for row in fit if not self._settled(prompt, row)]
+        expected = self._prices.expected(self._base, prompt, (prompt.messages(row.values) for row in fit))
+        return {"calls": len(fit), "left": len(left), "unfit": len(self._rows) - len(fit), **expected}
+
+    def ask_run(self, rows: list[int] | None = None, left: bool = False) -> None:
+        """Ask for rows by their ids, for all of them, or for those ``left`` without an answer to this prompt."""
+        prompt = self.prompt
+        with self._lock:
+            chosen = self._rows if rows is None else [self._rows[self._place_of(each)] for each in rows]
+            if left:
+                chosen = [row for row in chosen if not self._settled(prompt, row)]
+            self._begin(self._ask_rows(prompt, chosen, self._prepared(prompt, chosen)))
+
+    def ask_stop(self) -> bool:
+        """Stop asking; return whether anything was stopped."""
+        return self._stop()
+
+    # ── asking ──
+
+    def _prepared(self, prompt: Prompt, rows: Sequence[Row]) -> tuple[Version, list[tuple[Row, dict[str, Any]]]]:
+        """Find the prompt's version, and take the rows as they are at this moment."""
+        with self._lock:
+            if rows and not any(sendable(prompt, row.values) for row in rows):
+                prompt.request(rows[0].values)  # nothing can be sent: this says why
+            fresh = [(row, dict(row.values)) for row in rows if not row.asking]
+            version = self._version_of(prompt)
+            for row, _ in fresh:
+                row.asking = True
+                self._tell_state(row)
+            run = self._doc["run"]
+            new = {"on": True, "done": 0, "of": 0, "failed": 0, "note": ""} if not self._running else dict(run)
+            self._doc.set("run", value={**new, "of": new["of"] + len(fresh), "note": ""})
+            self._running += 1
+            return version, fresh
+
+    async def _ask_rows(
+        self,
+        prompt: Prompt,
+        rows: Sequence[Row],
+        prepared: tuple[Version, list[tuple[Row, dict[str, Any]]]] | None = None,
+    ) -> list[Answer]:
+        """Ask for rows; return what came of each."""
+        version, fresh = prepared or self._prepared(prompt, rows)
+        if self._gate is None:
+            self._gate = asyncio.Semaphore(AT_ONCE)
+        hopeless: list[BaseException] = []
+        try:
+            jobs = [self._one(prompt, version, row, values, hopeless) for row, values in fresh]
+            found = await asyncio.gather(*jobs)
+        finally:
+            self._end(fresh, hopeless)
+        return [each for each in found if each is not None]
+
+    async def _one(
+        self, prompt: Prompt, version: Version, row: Row, values: dict[str, Any], hopeless: list[BaseException]
+    ) -> Answer | None:
+        assert self._gate is not None  # noqa: S101 - made by the caller
+        async with self._gate:
+            if hopeless:
+                return None
+            answer = Answer(values, version.number, row_id=row.id)
+            began = time.monotonic()
+            try:
+                request = prompt.request(values)
+                key = self._unsettled.get(request.json, request.key)
+                try:
+                    messages, keywords = prompt.messages(values), prompt.keywords()
+                    answer.reply = await self._twin.chat(messages, **keywords, idempotency_key=key)
+                except BaseException as error:
+                    self._remember_key(request.json, key if _end_unknown(error) else None)
+                    raise
+                self._remember_key(request.json, None)
+            except Exception as error:  # of a defect as well: the other rows go on
+                answer.error = error.with_traceback(None)
+                answer.reply = getattr(error, "reply", None)
+                if isinstance(error, _HOPELESS):
+                    hopeless.append(error)
+            answer.seconds = time.monotonic() - began
+            self._take(version, row, answer)
+            return answer
+
+    def _remember_key(self, body: bytes, key: str | None) -> None:
+        self._unsettled.pop(body, None)
+        if key is not None:
+            self._unsettled[body] = key
+            if len(self._unsettled) > _UNSETTLED:
+                del self._unsettled[next(iter(self._unsettled))]
+
+    def _take(self, version: Version, row: Row, answer: Answer) -> None:
+        """Keep what came of a row."""
+        with self._lock:
+            version.answers.append(answer)
+            row.answer, row.asking = answer, False
+            run = self._doc["run"]
+            failed = run["failed"] + (not answer.ok)
+            self._doc.set("run", "done", value=run["done"] + 1)
+            self._doc.set("run", "failed", value=failed)
+            if row in self._rows:
+                self._answered(self._rows.index(row))
+            else:
+                self._tell_version(version)
+
+    def _end(self, fresh: list[tuple[Row, dict[str, Any]]], hopeless: list[BaseException]) -> None:
+        with self._lock:
+            left = [row for row, _ in fresh if row.asking]
+            for row in left:
+                row.asking = False
+                self._tell_state(row)
+            self._running -= 1
+            note = self._doc["run"]["note"]
+            if left:
+                why = f"after this: {words_of(hopeless[0])}" if hopeless else "by hand"
+                note = f"Stopped {why.rstrip('.')}. {len(left):,} {'row was' if len(left) == 1 else 'rows were'} left."
+            self._doc.set("run", "note", value=note)
+            self._doc.set("run", "on", value=self._running > 0)
+            self._tell_answer()
+            self._settle()
+
+    # ── versions ──
+
+    def _version_of(self, prompt: Prompt) -> Version:
+        """Return the version of a prompt, made now if it was never run."""
+        for version in self._versions:
+            if same(version.prompt, prompt):
+                break
+        else:
+            version = Version(len(self._versions) + 1, prompt)
+            self._versions.append(version)
+            self._doc.push("versions", value=prompt_page.summary(version))
+        if same(self._prompt, prompt):
+            self._doc.set("version", value=version.number)
+        return version
+
+    def _version_at(self, number: int) -> Version:
+        if type(number) is not int or not 1 <= number <= len(self._versions):
+            raise InvalidInput(
+                f"There is no version {number!r:.40}.", hint=f"There are {len(self._versions)}, counted from 1."
+            )
+        return self._versions[number - 1]
+
+    def _settled(self, prompt: Prompt, row: Row) -> bool:
+        """Whether a row has an answer to this very prompt, and to the values it has now."""
+        answer = row.answer
+        return (
+            answer is not None
+            and answer.ok
+            and answer.row == row.values
+            and same(self._versions[answer.version - 1].prompt, prompt)
+        )
+
+    # ── telling the page ──
+
+    def _told(self, row: Row) -> dict[str, Any]:
+        return {"id": row.id, "v": prompt_page.row_texts(row.values), "a": self._brief(row)}
+
+    def _brief(self, row: Row) -> dict[str, Any] | None:
+        told = prompt_page.brief(row.answer) if row.answer else None
+        return {**(told or {}), "state": "asking"} if row.asking else told
+
+    def _tell_state(self, row: Row) -> None:
+        if row in self._rows:
+            self._doc.set("rows", self._rows.index(row), "a", value=self._brief(row))
+            if self._doc["selected"] == row.id:
+                self._tell_answer()
+
+    def _answered(self, at: int) -> None:
+        """Say what has become of a row's answer."""
+        row = self._rows[at]
+        self._doc.set("rows", at, "a", value=self._brief(row))
+        if row.answer is not None:
+            self._tell_version(self._versions[row.answer.version - 1])
+        if self._doc["selected"] == row.id:
+            self._tell_answer()
+        self._settle()
+
+    def _tell_version(self, version: Version) -> None:
+        self._doc.set("versions", version.number - 1, value=prompt_page.summary(version))
+
+    def _tell_answer(self) -> None:
+        """Say what came of the row that is looked at."""
+        row = self._rows[self._place_of(self._doc["selected"])]
+        if row.answer is None:
+            told: dict[str, Any] | None = {"state": "asking"} if row.asking else None
+        else:
+            told = {"row": row.id, **prompt_page.detail(row.answer, old=row.answer.row != row.values)}
+            told["state"] = "asking" if row.asking else "done" if row.answer.ok else "error"
+        self._doc.set("answer", value=told)
+
+    def _place_of(self, id: int) -> int:
+        for at, row in enumerate(self._rows):
+            if row.id == id:
+                return at
+        raise InvalidInput("This row is not there any more.")
+
+    def _next_id(self) -> int:
+        self._count += 1
+        return self._count
