@@ -229,7 +229,7 @@ def _message(view: Message) -> str:
     mine = "margin:22px 0 0;padding:8px 14px;border-radius:10px;background:rgba(128,128,128,.1)"
     frame = mine if view.mine else "padding:0 14px"
     footer = (
-        f'<div style="margin:6px 0 0;font-size:.84em;opacity:.85">{_html(view.footer)}</div>'
+        f'<div style="margin:6px 0 0;font-size:.84em;opacity:.92">{_html(view.footer)}</div>'
         if view.footer
         else ""
     )

@@ -344,8 +344,9 @@ class ChatBox(Panel):
         with self._lock:
             chat = self._chat
             changed = self._match(chat.turns)
+            self._name_branches()
             live = self._doc["live"]
-            if changed and live is not None:
+            if changed and live is not None and (self._inside or not self._mine):
                 # Whole, and its number with it; or something else was said, and what had failed is past.
                 self._mine, self._retry = 0, None
                 self._doc.set("live", value=None)
@@ -358,7 +359,6 @@ class ChatBox(Panel):
                 self._doc.set("live", value={**asked, "cell": True})
             elif chat.asking is None and live is not None and live.get("cell"):
                 self._doc.set("live", value=None)
-            self._name_branches()
         if changed:
             self._settle()
 
@@ -372,7 +372,7 @@ class ChatBox(Panel):
             return False
         new = turns[same:]
         numbers = list(range(self._number + 1, self._number + 1 + len(new)))
-        if self._mine and len(new) == 1:
+        if self._mine and self._inside and len(new) == 1:
             numbers = [self._mine]  # it keeps its number, and in the page its place
         else:
             self._number += len(new)

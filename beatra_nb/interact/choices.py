@@ -30,7 +30,9 @@ async def chat_models(client: AsyncClient) -> list[str]:
     except BeatraError:
         return ["auto"]
     # The plain list of models does not say what they can do; where the catalog does, the others are left out.
-    able = [each for each in models if not each.capabilities or any("chat" in can for can in each.capabilities)]
+    able = [
+        each for each in models if not each.capabilities or any("chat" in can for can in each.capabilities)
+    ]
     names = [one_line(each.id, 120) for each in able if each.status != "unavailable"]
     found = ["auto", *dict.fromkeys(name for name in names if name != "auto")]
     _known[client] = now, found

@@ -60,7 +60,7 @@ class Compare(Panel):
     run : bool, default False
         Ask at once.
     **options
-        What ``bn.chat`` takes, for all lanes.
+        What ``bn.chat`` takes, for all lanes; what a lane says itself goes before it.
 
     Raises
     ------
@@ -93,8 +93,10 @@ class Compare(Panel):
                 "A comparison makes several calls, and one idempotency_key is one call.",
                 hint="Leave it out: each lane's call gets a key of its own.",
             )
+        model = options.pop("model", "auto")
         self._options = options
-        self._lanes = {_key(): lane for lane in lanes_of(models, variants)}
+        Lane(model=model).request("a prompt", None, options)
+        self._lanes = {_key(): lane for lane in lanes_of(models, variants, model)}
         for lane in self._lanes.values():
             lane.request("a prompt", _text("system", system or ""), options)
         self._rounds: list[Round] = []
@@ -419,7 +421,7 @@ class Compare(Panel):
 
         def check(done: object) -> None:
             # One that was stopped before its first step has no other chance to say so.
-            work.loop().call_soon_threadsafe(lambda: entered or self._over(outcome, at, "stopped"))
+            work.loop().call_soon_threadsafe(lambda: None if entered else self._over(outcome, at, "stopped"))
 
         future.add_done_callback(check)
         return future

@@ -68,8 +68,8 @@ class Lane:
         return one_line(", ".join(f"{name} {_word(value)}" for name, value in self.options.items()), 200)
 
 
-def lanes_of(models: object, variants: object) -> list[Lane]:
-    """Make the lanes from what the user passed.
+def lanes_of(models: object, variants: object, model: str = "auto") -> list[Lane]:
+    """Make the lanes from what the user passed; ``model`` is asked by those that name none.
 
     Raises
     ------
@@ -88,11 +88,11 @@ def lanes_of(models: object, variants: object) -> list[Lane]:
             )
         made = [Lane(model=each) for each in models]
     elif variants is None:
-        made = [Lane(temperature=0), Lane(temperature=1)]
+        made = [Lane(model=model, temperature=heat) for heat in (0, 1)]
     elif isinstance(variants, Mapping):
-        made = [_lane(each, name) for name, each in variants.items()]
+        made = [_lane(each, model, name) for name, each in variants.items()]
     elif isinstance(variants, Sequence) and not isinstance(variants, str | bytes):
-        made = [_lane(each) for each in variants]
+        made = [_lane(each, model) for each in variants]
     else:
         raise InvalidInput(f"variants must be a dict or a list, not {type(variants).__name__}.", hint=_HINT)
     if not 1 <= len(made) <= MOST:
@@ -101,13 +101,13 @@ def lanes_of(models: object, variants: object) -> list[Lane]:
     return made
 
 
-def _lane(settings: object, name: object = None) -> Lane:
+def _lane(settings: object, model: str, name: Any = None) -> Lane:  # noqa: ANN401
     if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in settings):
         kind = type(settings).__name__
         raise InvalidInput(f"A variant must be a dict of settings, not {kind}.", hint=_HINT)
     options = dict(settings)
     label = options.pop("label", "") if name is None else name
-    model, temperature = options.pop("model", "auto"), options.pop("temperature", None)
+    model, temperature = options.pop("model", model), options.pop("temperature", None)
     try:
         return Lane(label, model, temperature, options)
     except InvalidInput as error:

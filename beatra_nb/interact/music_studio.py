@@ -78,7 +78,7 @@ class MusicStudio(Panel):
     >>> studio.create(title="City Lights").clips[0]  # doctest: +SKIP
     """
 
-    modules = ("studio_player.js", "music_studio.js")
+    modules = ("studio_words.js", "studio_player.js", "studio_cards.js", "music_studio.js")
     styles = ("music_studio.css",)
     # Music can be listened to, and cancelled, while a cell runs.
     urgent = frozenset({"cancel", "audio"})

@@ -80,7 +80,9 @@ class Panel(seams.Showable):
         self._doc = Document(tree)
         self._page: Page | None = None
         self._display_id = ""
-        self._alone = False  # whether still and widget share one output, so that a new still would end the widget
+        self._alone = (
+            False  # whether still and widget share one output, so that a new still would end the widget
+        )
         self._jobs: dict[str, concurrent.futures.Future[Any]] = {}
         self._asked: dict[tuple[str, int], None] = {}
         self._lock = threading.RLock()

@@ -87,9 +87,20 @@ class PromptBuilder(Asking):
         name: str = "",
     ) -> None:
         if prompt is None:
-            made: dict[str, Any] = {"system": system, "examples": tuple(examples), "model": model, "schema": schema}
+            made: dict[str, Any] = {
+                "system": system,
+                "examples": tuple(examples),
+                "model": model,
+                "schema": schema,
+            }
             prompt = Prompt(user, temperature=temperature, max_tokens=max_tokens, name=name, **made)
-        elif user or system or tuple(examples) or model != "auto" or (temperature, max_tokens, schema) != (None,) * 3:
+        elif (
+            user
+            or system
+            or tuple(examples)
+            or model != "auto"
+            or (temperature, max_tokens, schema) != (None,) * 3
+        ):
             raise InvalidInput(
                 "Pass prompt= or its parts, not both.",
                 hint="PromptBuilder(prompt=prompt.replace(temperature=0.2)) changes a part of it.",
@@ -164,6 +175,10 @@ class PromptBuilder(Asking):
     def draft(self) -> Prompt:
         """The prompt as far as its fields can be used."""
         return self._prompt
+
+    def __repr__(self) -> str:
+        rows = len(self._kept_rows())
+        return f"PromptBuilder({one_line(self._prompt.user, 60)!r}, {rows:,} {'row' if rows == 1 else 'rows'})"
 
     def messages(self, row: int | Mapping[str, Any] = 0) -> list[dict[str, Any]]:
         """Return exactly the messages that are sent for a row, by its place or as a dict.
@@ -304,7 +319,9 @@ class PromptBuilder(Asking):
     def ask_example_add(self) -> None:
         """Add an empty example at the end."""
         if len(self._prompt.examples) >= MOST_EXAMPLES:
-            raise InvalidInput(f"A prompt has up to {MOST_EXAMPLES} examples here.", hint="Fewer teach as much.")
+            raise InvalidInput(
+                f"A prompt has up to {MOST_EXAMPLES} examples here.", hint="Fewer teach as much."
+            )
         self._set_examples([*self._prompt.examples, Example("", "")], [*self._example_ids, self._next_id()])
 
     def ask_example_edit(self, id: int, part: str, value: str) -> None:
@@ -377,7 +394,9 @@ class PromptBuilder(Asking):
                 return
             del self._rows[at]
             self._doc.drop("rows", at)
-            self._select(self._rows[min(at, len(self._rows) - 1)].id if self._doc["selected"] == row else None)
+            self._select(
+                self._rows[min(at, len(self._rows) - 1)].id if self._doc["selected"] == row else None
+            )
 
     def ask_select(self, row: int) -> None:
         """Look at a row."""
@@ -504,9 +523,14 @@ class PromptBuilder(Asking):
         row = self._rows[self._place_of(doc["selected"])]
         doc.set("invalid", value={name: error.message for name, error in self._invalid.items()})
         doc.set("columns", value=self._columns_now())
-        doc.set("variables", value=[{"name": name, "there": _there(name, row.values)} for name in prompt.variables])
+        doc.set(
+            "variables",
+            value=[{"name": name, "there": _there(name, row.values)} for name in prompt.variables],
+        )
         doc.set("preview", value=self._preview(row))
-        doc.set("version", value=next((each.number for each in self._versions if same(each.prompt, prompt)), 0))
+        doc.set(
+            "version", value=next((each.number for each in self._versions if same(each.prompt, prompt)), 0)
+        )
         self._tell_answer()
         self._settle()
 

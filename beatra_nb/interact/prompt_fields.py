@@ -69,7 +69,9 @@ def check(prompt: Prompt) -> None:
     """
     for name, text in texts_of(prompt).items():
         if len(text) > LONGEST:
-            raise InvalidInput(f"The prompt's {name!r} has more than {LONGEST:,} characters.", hint="Shorten it.")
+            raise InvalidInput(
+                f"The prompt's {name!r} has more than {LONGEST:,} characters.", hint="Shorten it."
+            )
     ChatRequest.of("?", model=prompt.model, temperature=prompt.temperature, max_tokens=prompt.max_tokens)
 
 

@@ -38,15 +38,24 @@ def brief(answer: Answer) -> dict[str, Any]:
 
 def detail(answer: Answer, *, old: bool) -> dict[str, Any]:
     """Return everything about the answer of the row that is looked at; ``old`` when its row has changed since."""
-    out: dict[str, Any] = {"version": answer.version, "score": answer.score, "old": old, "time": seconds(answer.seconds)}
+    out: dict[str, Any] = {
+        "version": answer.version,
+        "score": answer.score,
+        "old": old,
+        "time": seconds(answer.seconds),
+    }
     if answer.error is not None:
         out["trouble"] = trouble(answer.error)
     reply = answer.reply
     if reply is not None:
         text = visible(reply.text[:ROOM])
         more = len(reply.text) - ROOM
-        out["text"] = text if more <= 0 else f"{text}\n\n… {more:,} more characters: builder.answers holds them."
-        out["parts"] = [[one_line(name, 100), visible(as_text(value))[:ROOM]] for name, value in answer.fields.items()]
+        out["text"] = (
+            text if more <= 0 else f"{text}\n\n… {more:,} more characters: builder.answers holds them."
+        )
+        out["parts"] = [
+            [one_line(name, 100), visible(as_text(value))[:ROOM]] for name, value in answer.fields.items()
+        ]
         out["model"] = one_line(reply.model, 120)
         out["sandbox"] = reply.sandbox
         out["finish"] = one_line(reply.finish_reason or "", 40)
@@ -64,7 +73,9 @@ def messages_of(messages: list[dict[str, Any]]) -> list[dict[str, str]]:
         cut = visible(text[: max(0, room)])
         room -= len(text)
         more = len(text) - len(text[: max(0, room + len(text))])
-        out.append({"role": str(each["role"]), "content": cut + (f"… {more:,} more characters" if more > 0 else "")})
+        out.append(
+            {"role": str(each["role"]), "content": cut + (f"… {more:,} more characters" if more > 0 else "")}
+        )
     return out
 
 

@@ -32,7 +32,9 @@ class Prices:
     def __init__(self) -> None:
         self._known: dict[tuple[bool, str], tuple[float, list[_Call]]] = {}
 
-    def expected(self, client: Client, prompt: Prompt, messages: Iterable[list[dict[str, Any]]]) -> dict[str, Any]:
+    def expected(
+        self, client: Client, prompt: Prompt, messages: Iterable[list[dict[str, Any]]]
+    ) -> dict[str, Any]:
         """Return the tokens that are sent, and the range of credits in words, empty where nothing is known."""
         asked = [tokens.estimate_messages(each) for each in messages]
         calls = self._calls(client, prompt.model)
@@ -43,6 +45,10 @@ class Prices:
         total = sum(asked) + answer * len(asked)
         span = tokens.price_range(total, [(count, credits) for count, _, credits in calls])
         return {"tokens": sum(asked), "price": "" if span is None else in_words(*span)}
+
+    def forget(self) -> None:
+        """Look into the journal again: there are new calls."""
+        self._known.clear()
 
     def _calls(self, client: Client, model: str) -> list[_Call]:
         key = (client.mode == "sandbox", model)

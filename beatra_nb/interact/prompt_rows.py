@@ -153,7 +153,9 @@ def read_table(text: str, known: Sequence[str] = (), header: bool | None = None)
     named = _is_header(lines, known) if header is None else header
     names = _names(lines[0] if named else [], width, known if not named else ())
     body = lines[1:] if named else lines
-    texts = [[cell if cell.strip() else None for cell in line] + [None] * (width - len(line)) for line in body]
+    texts = [
+        [cell if cell.strip() else None for cell in line] + [None] * (width - len(line)) for line in body
+    ]
     columns = [_typed(column) for column in zip(*texts, strict=True)] if texts else []
     rows = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
     return Pasted(names, _bounded(rows), named)

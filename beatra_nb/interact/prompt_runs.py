@@ -205,15 +205,24 @@ def frame(rows: Sequence[tuple[Mapping[str, Any], Answer | None]]) -> pandas.Dat
     names = list(dict.fromkeys(name for row, _ in rows for name in row))
     parts = list(dict.fromkeys(name for _, answer in rows if answer for name in answer.fields))
     told = list(dict.fromkeys([*(parts or ["text"]), *FACTS]))
-    columns = {name: pd.Series([row.get(name) for row, _ in rows]) for name in names}
+    columns = {name: _column([row.get(name) for row, _ in rows]) for name in names}
     for name in told:
         values = [_fact(answer, name, parts) for _, answer in rows]
         kind = _DTYPES.get(name) if name not in parts else None
-        series = pd.Series(values, dtype=kind) if kind else pd.Series(values)
+        series = pd.Series(values, dtype=kind) if kind else _column(values)
         # A row may have a column of the same name, such as text: both are kept.
         columns[name if name not in columns else f"answer_{name}"] = series
     table: pandas.DataFrame = pd.DataFrame(columns)
     return table
+
+
+def _column(values: list[Any]) -> pandas.Series[Any]:
+    """Make a column; whole numbers stay whole where one is missing."""
+    import pandas as pd
+
+    there = [value for value in values if value is not None]
+    whole = len(there) < len(values) and there and all(type(value) is int for value in there)
+    return pd.Series(values, dtype="Int64") if whole else pd.Series(values)
 
 
 _DTYPES: dict[str, Any] = {

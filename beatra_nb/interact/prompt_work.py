@@ -89,7 +89,9 @@ class Asking(Panel):
 
     # ── asking ──
 
-    def _prepared(self, prompt: Prompt, rows: Sequence[Row]) -> tuple[Version, list[tuple[Row, dict[str, Any]]]]:
+    def _prepared(
+        self, prompt: Prompt, rows: Sequence[Row]
+    ) -> tuple[Version, list[tuple[Row, dict[str, Any]]]]:
         """Find the prompt's version, and take the rows as they are at this moment."""
         with self._lock:
             if rows and not any(sendable(prompt, row.values) for row in rows):
@@ -100,7 +102,9 @@ class Asking(Panel):
                 row.asking = True
                 self._tell_state(row)
             run = self._doc["run"]
-            new = {"on": True, "done": 0, "of": 0, "failed": 0, "note": ""} if not self._running else dict(run)
+            new = (
+                {"on": True, "done": 0, "of": 0, "failed": 0, "note": ""} if not self._running else dict(run)
+            )
             self._doc.set("run", value={**new, "of": new["of"] + len(fresh), "note": ""})
             self._running += 1
             return version, fresh
@@ -124,7 +128,12 @@ class Asking(Panel):
         return [each for each in found if each is not None]
 
     async def _one(
-        self, prompt: Prompt, version: Version, row: Row, values: dict[str, Any], hopeless: list[BaseException]
+        self,
+        prompt: Prompt,
+        version: Version,
+        row: Row,
+        values: dict[str, Any],
+        hopeless: list[BaseException],
     ) -> Answer | None:
         assert self._gate is not None  # noqa: S101 - made by the caller
         async with self._gate:
@@ -179,6 +188,7 @@ class Asking(Panel):
                 row.asking = False
                 self._tell_state(row)
             self._running -= 1
+            self._prices.forget()
             note = self._doc["run"]["note"]
             if left:
                 why = f"after this: {words_of(hopeless[0])}" if hopeless else "by hand"
@@ -206,7 +216,8 @@ class Asking(Panel):
     def _version_at(self, number: int) -> Version:
         if type(number) is not int or not 1 <= number <= len(self._versions):
             raise InvalidInput(
-                f"There is no version {number!r:.40}.", hint=f"There are {len(self._versions)}, counted from 1."
+                f"There is no version {number!r:.40}.",
+                hint=f"There are {len(self._versions)}, counted from 1.",
             )
         return self._versions[number - 1]
 

@@ -29,17 +29,27 @@ PAGE_RULES = [
 # single letter or sign may be a picture.
 HARMLESS = ["elmPartiallyObscured", "shortTextContent", "nonBmp"]
 # How high the page must be for all of it to be in sight: axe does not measure what is scrolled away.
-HEIGHT = """nodes => Math.ceil(Math.max(innerHeight, ...nodes.map(node => {
-    let more = 0;
-    let top = 0;
-    for (let up = node; up; up = up.parentElement ?? up.getRootNode().host) {
-        more += Math.max(0, up.scrollHeight - up.clientHeight);
-        top += up.scrollTop;
-    }
-    return node.getBoundingClientRect().bottom + top + more;
-})) + 100)"""
+HEIGHT = """nodes => Math.ceil(Math.max(0, ...nodes.map(node => {
+    let bottom = node.getBoundingClientRect().bottom;
+    for (let up = node.parentElement; up; up = up.parentElement ?? up.getRootNode().host) bottom += up.scrollTop;
+    return bottom;
+}))) + 60"""
+# Scrolls all to the top, and waits until a front end has followed a new size of the page.
+IN_SIGHT = """async nodes => {
+    const cut = node => {
+        const {bottom} = node.getBoundingClientRect();
+        for (let up = node.parentElement; up; up = up.parentElement ?? up.getRootNode().host) {
+            up.scrollTop = 0;
+            const hides = up !== document.body && getComputedStyle(up).overflowY !== 'visible';
+            if (hides && up.getBoundingClientRect().bottom + 1 < bottom) return true;
+        }
+        return false;
+    };
+    const until = performance.now() + 3000; // what scrolls within a widget stays cut
+    do await new Promise(resolve => setTimeout(resolve, 50));
+    while (nodes.some(cut) && performance.now() < until);
+}"""
 RUN = """async ([nodes, tags, off, harmless]) => {
-    await new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)));
     // Transitions of a theme that has just changed would be measured half-way.
     await Promise.all(document.getAnimations().filter(one => one instanceof CSSTransition)
         .map(one => one.finished.catch(() => null)));
@@ -84,8 +94,13 @@ def violations(page: Page, selector: str | None = None) -> list[str]:
     if not page.evaluate("() => typeof window.axe === 'object'"):
         page.evaluate(_source())
     seen = page.viewport_size
-    if seen is not None:
-        page.set_viewport_size({"width": seen["width"], "height": page.evaluate(HEIGHT, nodes)})
+    for _ in range(4 if seen else 0):  # what has never been in sight may be higher than it was taken for
+        assert seen is not None
+        height = max(seen["height"], page.evaluate(HEIGHT, nodes))
+        page.set_viewport_size({"width": seen["width"], "height": height})
+        page.evaluate(IN_SIGHT, nodes)
+        if page.evaluate(HEIGHT, nodes) <= height:
+            break
     found: dict[str, Any] = page.evaluate(
         RUN, [nodes if selector else None, TAGS, PAGE_RULES if selector else [], HARMLESS]
     )

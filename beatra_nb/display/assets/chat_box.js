@@ -12,7 +12,7 @@
  *   request_id?: string, sandbox?: boolean, state?: "asking" | "stopped" | "failed", at?: number, cell?: boolean,
  *   trouble?: Trouble}} Item
  */
-import { badge, button, copyText, errorCard, field, fillSelect, later, matchList, panel, PanelView, requestId, select, setText, setValue, textArea, touches } from "./panel.js";
+import { badge, button, copyText, errorCard, field, fillSelect, later, matchList, panel, PanelView, select, setText, setValue, textArea, touches } from "./panel.js";
 import { announce, make } from "./server.js";
 import { GrowingMarkdown } from "./live_markdown.js";
 
@@ -56,9 +56,9 @@ class Said {
     this.copy = button("Copy", () => copyText(this.copy, this.item?.text ?? ""), { kind: "quiet", name: "Copy the answer as markdown" });
     const fork = button("Fork from here", () => box.act("fork", { turn: this.item?.id }), { kind: "quiet", title: "Go on in a copy that ends here; this branch stays as it is" });
     this.actions.append(this.copy, this.again, fork);
-    const foot = make("div", "bnp-chat-foot");
-    foot.append(this.facts, this.actions);
-    this.node.append(this.mine, this.who, this.prose, this.more, foot);
+    this.foot = make("div", "bnp-chat-foot");
+    this.foot.append(this.facts, this.actions);
+    this.node.append(this.mine, this.who, this.prose, this.more, this.foot);
     this.markdown = new GrowingMarkdown(this.prose);
   }
 
@@ -73,7 +73,7 @@ class Said {
     this.write(item.text ?? "", asking);
     this.edit.hidden = item.state !== undefined;
     this.actions.classList.toggle("bnp-chat-none", item.state !== undefined);
-    this.actions.inert = item.state !== undefined;
+    this.foot.hidden = item.state === "stopped" || item.state === "failed";
     const about = JSON.stringify([item.facts, item.notes, item.request_id, item.sandbox, item.state, item.cell, item.trouble]);
     if (about === this.about) return;
     this.about = about;
@@ -102,8 +102,9 @@ class Said {
     }
     if (item.state) return [];
     const nodes = (item.facts ?? []).map((fact) => make("span", "", {}, fact));
-    if (item.sandbox) nodes.unshift(badge("sandbox", "info"));
-    if (item.request_id) nodes.push(requestId(item.request_id));
+    // Where the whole box says so, each answer need not.
+    if (item.sandbox && !this.box.tree.sandbox) nodes.unshift(badge("sandbox", "info"));
+    if (item.request_id) nodes.push(make("code", "bnp-id", { title: "request id" }, item.request_id));
     return nodes;
   }
 
@@ -245,6 +246,9 @@ class ChatView extends PanelView {
     this.system.addEventListener("input", this.tellSystem);
     this.system.addEventListener("blur", () => this.tellSystem.now());
     this.log.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    // JupyterLab refuses a line break in anything within a cell, because Shift+Enter runs it: it must not hear of ours.
+    const keep = (/** @type {InputEvent} */ event) => event.inputType === "insertLineBreak" && event.stopPropagation();
+    this.root.addEventListener("beforeinput", keep, true);
     this.root.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.pressed(event));
   }
 

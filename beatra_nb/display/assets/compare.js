@@ -67,7 +67,7 @@ class LaneView {
 
     this.state = make("span", "bnp-quiet");
     this.facts = make("div", "bnp-row bnp-quiet bnp-figures bnp-compare-facts");
-    this.who = make("div", "bnp-quiet bnp-compare-who");
+    this.who = make("div", "bnp-compare-who");
     this.stop = button("Stop", () => view.urge("stop", { lane: this.key }), { kind: "quiet" });
     this.copy = button("Copy", () => copyText(this.copy, this.lane.text), { kind: "quiet" });
     this.again = button("Try again", () => view.ask("retry", { lane: this.key }), { kind: "quiet" });
@@ -129,13 +129,14 @@ class LaneView {
       this.failure = failure;
       this.trouble.replaceChildren(...(lane.error ? [errorCard(lane.error)] : []));
     }
+    this.root.classList.toggle("bnp-compare-room", lane.state !== "" && !tree.hidden);
     setText(this.state, STATES[lane.state]);
     matchList(this.facts, lane.facts, (text, i) => `${i} ${text}`, (text) => make("span", "", {}, text));
     const who = `${lane.answered} ${lane.request_id}`.trim();
     if (this.who.dataset.who !== who) {
       this.who.dataset.who = who;
       this.who.replaceChildren();
-      if (lane.answered) this.who.append(make("div", "", {}, lane.answered));
+      if (lane.answered) this.who.append(make("div", "bnp-quiet", {}, lane.answered));
       if (lane.request_id) this.who.append(requestId(lane.request_id));
     }
     show(this.stop, open, this.box);
@@ -200,12 +201,12 @@ class CompareView extends PanelView {
     this.system.setAttribute("aria-label", "System text");
     this.more = more;
     this.run = button("Run", () => this.start(), { kind: "primary", title: "Ask all lanes (Ctrl+Enter)" });
-    this.halt = button("Stop", () => this.urge("stop"), { title: "Stop all answers (Esc)" });
+    this.halt = button("Stop", () => this.tree.running && this.urge("stop"), { title: "Stop all answers (Esc)" });
     this.add = button("Add lane", () => this.ask("add"));
     this.reveal = button("Reveal", () => this.ask("reveal"));
     const row = make("div", "bnp-row");
     row.append(this.run, this.halt, this.add, this.reveal, make("span", "bnp-quiet", {}, "Ctrl+Enter runs, Esc stops"));
-    this.problem = make("div", "");
+    this.problem = make("div", "bnp-compare-problem");
     body.append(field("Prompt", this.prompt), more, row, this.problem);
     this.grid = make("div", "bnp-compare-lanes");
     this.score = make("div", "bnp-bar bnp-compare-score", { hidden: "" });
@@ -273,9 +274,9 @@ class CompareView extends PanelView {
     setValue(this.prompt, tree.prompt);
     setValue(this.system, tree.system);
     if (tree.system) this.more.open = true;
-    show(this.run, true, this.halt);
-    show(this.halt, tree.running, this.run);
+    // Both stay where they are and keep their focus: a second press on Run must not meet Stop.
     this.run.setAttribute("aria-disabled", String(tree.running));
+    this.halt.setAttribute("aria-disabled", String(!tree.running));
     show(this.add, !tree.blind, this.run);
     this.add.disabled = tree.running || lanes.length >= tree.most;
     const answered = lanes.some((lane) => lane.state !== "");

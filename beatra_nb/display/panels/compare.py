@@ -55,14 +55,8 @@ def _lane(lane: dict[str, Any], scope: Scope) -> View:
     facts += [Badge("", words(each)) for each in lane.get("facts") or ()]
     if ident := words(lane.get("request_id")):
         facts.append(Badge("request id", ident, copy=True))
-    bad = lane.get("state") in ("failed", "stopped")
-    return Card(
-        Stack(tuple(body)),
-        label=f"Answer of {name}",
-        title=Row(tuple(title)),
-        footer=Row(tuple(facts)) if facts else None,
-        tone="warn" if bad else "plain",
-    )
+    foot = (Row(tuple(facts)),) if facts else ()
+    return Stack((Row(tuple(title)), *body, *foot))
 
 
 def _settings(lane: dict[str, Any]) -> str:
