@@ -33,6 +33,7 @@ _NAMES = {
     "beatra_nb.core.prompt": "Prompt Example",
     "beatra_nb.interact.chat_box": "ChatBox",
     "beatra_nb.interact.compare": "Compare",
+    "beatra_nb.interact.task_board": "TaskBoard",
     "beatra_nb.interact.music_studio": "MusicStudio",
     "beatra_nb.interact.prompt_builder": "PromptBuilder",
     "beatra_nb.core.errors": """
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from beatra_nb.core.task_list import TaskList as TaskList
     from beatra_nb.interact.chat_box import ChatBox as ChatBox
     from beatra_nb.interact.compare import Compare as Compare
+    from beatra_nb.interact.task_board import TaskBoard as TaskBoard
     from beatra_nb.interact.music_studio import MusicStudio as MusicStudio
     from beatra_nb.interact.prompt_builder import PromptBuilder as PromptBuilder
     from beatra_nb.verbs import acapabilities as acapabilities

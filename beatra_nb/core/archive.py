@@ -59,7 +59,7 @@ def save(chat: Chat, path: str | os.PathLike[str]) -> Path:
 
 def load(path: str | os.PathLike[str], *, client: Client | None, async_client: AsyncClient | None) -> Chat:
     """Read a conversation that ``save`` wrote."""
-    path = _path(path)
+    path = checked_path(path)
     try:
         document = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -100,7 +100,7 @@ def load(path: str | os.PathLike[str], *, client: Client | None, async_client: A
 
 def export(chat: Chat, path: str | os.PathLike[str]) -> Path:
     """Write a conversation for people to read."""
-    suffix = _path(path).suffix.lower()
+    suffix = checked_path(path).suffix.lower()
     if suffix == ".md":
         return write(path, seams.to_markdown(chat))
     if suffix == ".html":
@@ -146,7 +146,7 @@ def write(path: str | os.PathLike[str], text: str) -> Path:
     InvalidInput
         If the file cannot be written.
     """
-    path = _path(path)
+    path = checked_path(path)
     try:
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
@@ -165,7 +165,7 @@ def write(path: str | os.PathLike[str], text: str) -> Path:
     return path
 
 
-def _path(path: str | os.PathLike[str]) -> Path:
+def checked_path(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).expanduser()
     except (TypeError, RuntimeError) as error:  # not a path, or the home of nobody

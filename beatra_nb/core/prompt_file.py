@@ -123,7 +123,7 @@ class PromptFile:
         InvalidInput
             If it is there already or cannot be written.
         """
-        where = archive._path(path)
+        where = archive.checked_path(path)
         if where.exists() and not overwrite:
             raise InvalidInput(
                 f"{where} is already there and was left as it is.",
@@ -140,7 +140,7 @@ def load(path: str | os.PathLike[str]) -> PromptFile:
     InvalidInput
         If it is missing or holds no prompt; the message names file and field.
     """
-    where = archive._path(path)
+    where = archive.checked_path(path)
     try:
         # Not what never ends, or waits for a writer: a device, a pipe.
         if where.exists() and not where.is_file():

@@ -11,7 +11,7 @@ from typing import Any
 
 from beatra_nb.display import clips, failures, replies, status, task_lists, tasks
 from beatra_nb.display.clean import one_line, safe_repr
-from beatra_nb.display.panels import chat_box, compare, music_studio, prompt_builder
+from beatra_nb.display.panels import chat_box, compare, music_studio, prompt_builder, task_board
 from beatra_nb.display.pieces import (
     NORMAL,
     Scope,
@@ -300,6 +300,7 @@ _MAKERS: dict[str, Callable[[Any, Scope], View]] = {
     "beatra_nb.core.media:Artifact": clips.artifact,
     "beatra_nb.interact.chat_box:ChatBox": chat_box.chat_box,
     "beatra_nb.interact.compare:Compare": compare.compare,
+    "beatra_nb.interact.task_board:TaskBoard": task_board.task_board,
     "beatra_nb.interact.music_studio:MusicStudio": music_studio.music_studio,
     "beatra_nb.interact.prompt_builder:PromptBuilder": prompt_builder.builder,
     "beatra_nb.interact.prompt_runs:Results": prompt_builder.results,

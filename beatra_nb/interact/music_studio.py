@@ -15,14 +15,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from beatra_nb.core.base_client import interrupted_task
-from beatra_nb.core.errors import BeatraError, InvalidInput
+from beatra_nb.core.errors import BeatraError, InvalidInput, TaskTimeout
 from beatra_nb.core.music import MusicRequest
 from beatra_nb.core.task_verbs import checked_embed, checked_timeout
 from beatra_nb.display.pieces import credits_of, short_path
 from beatra_nb.interact import studio_form, work
 from beatra_nb.interact.known_models import running_sandbox
-from beatra_nb.interact.panel import Panel
-from beatra_nb.interact.reference import Arrival, Reference
+from beatra_nb.interact.reference import Reference
+from beatra_nb.interact.studio_fields import StudioFields
 from beatra_nb.interact.takes import Production, difference
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _OVERRIDES = frozenset(
 )
 
 
-class MusicStudio(Panel):
+class MusicStudio(StudioFields):
     r"""Make music by hand and by eye: describe it, press *Create*, listen, compare.
 
     What the panel does, this object does: its properties are the form's fields, ``create`` is the button, and what
@@ -100,171 +100,23 @@ class MusicStudio(Panel):
         MusicRequest.of("check", lyrics=lyrics, title=title, model=model, model_options=model_options)
         texts = {"prompt": prompt, "lyrics": lyrics or "", "title": title or "", "model": model.strip()}
         form = studio_form.filled(studio_form.empty_form(), {**texts, "instrumental": instrumental})
-        form["options"], self._rest = studio_form.split_options(model_options)
+        form["options"], rest = studio_form.split_options(model_options)
         self._embed = checked_embed(embed)
         self._productions: dict[int, Production] = {}
+        self._running: set[int] = set()  # those whose task has been told of
         self._pressed: set[str] = set()
-        self._reference: Reference | None = None
-        self._arrival: Arrival | None = None
         self._artifacts: weakref.WeakKeyDictionary[Reference, Artifact] = weakref.WeakKeyDictionary()
         self._uploading: asyncio.Lock | None = None
-        super().__init__(
-            {
-                "form": form,
-                "fields": [],
-                "models": ["auto", *studio_form.PRICES],
-                "chips": [[label, list(words)] for label, words in studio_form.CHIPS],
-                "sections": list(studio_form.SECTIONS),
-                "price": "",
-                "told": "",
-                "balance": "",
-                "sandbox": False,
-                "problems": {},
-                "rest": "",
-                "reference": None,
-                "sending": False,
-                "cards": {},
-                "marks": {"a": "", "b": ""},
-                "diff": None,
-            },
-            client=client,
-        )
+        tree = {"balance": "", "sandbox": False, "sending": False, "cards": {}, "diff": None}
+        super().__init__(form, rest, {**tree, "marks": {"a": "", "b": ""}}, client=client)
         self._doc.set("sandbox", value=self._base.mode == "sandbox")
         self._follow_form()
         self.reference = reference
 
-    # ── the form ──
-
-    def _fill(self, values: Mapping[str, Any]) -> None:
-        """Fill in some fields; whoever does it, it goes this way."""
-        with self._lock:
-            form = studio_form.filled(self._doc["form"], values)
-            for name, value in form.items():
-                self._doc.set("form", name, value=value)
-        self._follow_form(*values)
-
-    def _follow_form(self, *changed: str) -> None:
-        """Have everything follow that depends on the form: fields, price, what is wrong."""
-        form, sandbox = self._doc["form"], self._sandbox_options
-        fields = studio_form.fields_of(form["model"], sandbox=sandbox)
-        names = ("id", "label", "kind", "hint")
-        self._doc.set("fields", value=[{name: getattr(each, name) for name in names} for each in fields])
-        self._doc.set("price", value=studio_form.price_of(form["model"]))
-        self._doc.set("told", value=studio_form.price_told(form["model"]))
-        self._doc.set("rest", value=", ".join(f"{family}.{name}" for family, name in self._unseen()))
-        # What the service found fault with stays said until that field is changed.
-        kept = {name: words for name, words in self._doc["problems"].items() if name not in changed}
-        own = {field.id for field in fields}
-        kept = {name: words for name, words in kept.items() if name not in own and "." not in name}
-        self._doc.set("problems", value={**kept, **studio_form.problems(form, sandbox=sandbox, whole=False)})
-        if not self._heavy():
-            self._settle()
-
-    def _unseen(self) -> list[tuple[str, str]]:
-        return [(family, name) for family, values in self._rest.items() for name in values]
-
-    @property
-    def _sandbox_options(self) -> bool:
-        return studio_form.takes_sandbox_options(self._base)
+    # ── what was made ──
 
     def _heavy(self) -> bool:
-        """Whether the still holds so much sound that it had better not follow each key press."""
         return sum(clip.size or 0 for clip in self.takes) > LIGHT
-
-    def _given(self) -> dict[str, Any]:
-        """Return what ``bn.music`` would be called with."""
-        return studio_form.arguments(self._doc["form"], self._rest, sandbox=self._sandbox_options)
-
-    @property
-    def prompt(self) -> str:
-        """How it shall sound."""
-        return str(self._doc["form"]["prompt"])
-
-    @prompt.setter
-    def prompt(self, text: str) -> None:
-        self._fill({"prompt": text})
-
-    @property
-    def lyrics(self) -> str:
-        """The words, also while nobody shall sing them."""
-        return str(self._doc["form"]["lyrics"])
-
-    @lyrics.setter
-    def lyrics(self, text: str) -> None:
-        self._fill({"lyrics": text})
-
-    @property
-    def title(self) -> str:
-        """Its title."""
-        return str(self._doc["form"]["title"])
-
-    @title.setter
-    def title(self, text: str) -> None:
-        self._fill({"title": text})
-
-    @property
-    def instrumental(self) -> bool | None:
-        """Whether nobody shall sing; None to leave it open."""
-        value = self._doc["form"]["instrumental"]
-        return value if isinstance(value, bool) else None
-
-    @instrumental.setter
-    def instrumental(self, value: bool | None) -> None:
-        self._fill({"instrumental": value})
-
-    @property
-    def model(self) -> str:
-        """The model that is asked for."""
-        return str(self._doc["form"]["model"])
-
-    @model.setter
-    def model(self, name: str) -> None:
-        self._fill({"model": name})
-
-    @property
-    def model_options(self) -> dict[str, Any]:
-        """The options that would be sent, by family."""
-        return self._given()["model_options"] or {}
-
-    @model_options.setter
-    def model_options(self, options: Mapping[str, Any] | None) -> None:
-        MusicRequest.of("check", model=self.model, model_options=options)
-        fields, rest = studio_form.split_options(options)
-        with self._lock:
-            self._rest = rest
-            self._doc.set("form", "options", value=fields)
-        self._follow_form(*studio_form.BY_ID)
-
-    @property
-    def reference(self) -> Reference | None:
-        """The audio that it shall follow; set it to what ``bn.music`` takes, or to None."""
-        return self._reference
-
-    @reference.setter
-    def reference(self, given: Given | Reference | None) -> None:
-        self._follow_reference(None if given is None else Reference.of(given))
-
-    def _follow_reference(self, reference: Reference | None) -> None:
-        with self._lock:
-            if self._arrival is not None:
-                self._arrival.drop()
-            self._arrival, self._reference = None, reference
-        self._doc.set("reference", value=None)
-        self._blame("reference", "")
-        if reference is not None:
-            self._doc.set("reference", value={"name": reference.name, "facts": [], "state": "ready"})
-            self._begin(self._draw_reference(reference), "reference")
-
-    async def _draw_reference(self, reference: Reference) -> None:
-        shown = await asyncio.to_thread(reference.shown)
-        if self._reference is reference:
-            self._doc.set("reference", value=shown)
-
-    def _blame(self, field: str, words: str) -> None:
-        known = {name: said for name, said in self._doc["problems"].items() if name != field}
-        self._doc.set("problems", value={**known, field: words} if words else known)
-
-    # ── what was made ──
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -366,7 +218,7 @@ class MusicStudio(Panel):
             return production, self._drive(production)
 
     def _drive(self, production: Production) -> concurrent.futures.Future[None]:
-        production.begun.clear()
+        production.ready()
         self._doc.set("sending", value=True)
         return self._begin(self._go(production), f"take {production.number}")
 
@@ -405,9 +257,9 @@ class MusicStudio(Panel):
                 return  # it was taken away
             for name, value in card.items():
                 self._doc.set("cards", str(number), name, value=value)
-            begun = card["phase"] == "running" and known.get("told") is not True
+            begun = card["phase"] == "running" and number not in self._running
             if begun:
-                self._doc.set("cards", str(number), "told", value=True)
+                self._running.add(number)
         self._follow_sending()
         if begun:
             self._settle()
@@ -417,12 +269,6 @@ class MusicStudio(Panel):
         self._doc.set("sending", value=busy)
 
     # ── what the page asks ──
-
-    def ask_change(self, values: dict[str, Any]) -> None:
-        """Take what was filled in."""
-        if not isinstance(values, dict):
-            raise InvalidInput("Fields come as a table of names and values.")
-        self._fill(values)
 
     def ask_create(self, press: str) -> None:
         """Begin a job; one press is one job, however often it is told."""
@@ -516,7 +362,7 @@ class MusicStudio(Panel):
 
         clip = self._clip(take)
         await self._twin._run(lambda context: jobs.fetch(context, clip, jobs.Nobody()))
-        await asyncio.to_thread(self._production(int(take.split(".")[0])).redraw)
+        await asyncio.to_thread(self._production(int(take.partition(".")[0])).redraw)
         self._settle()
 
     async def ask_save(self, take: str) -> str:
@@ -525,56 +371,8 @@ class MusicStudio(Panel):
         if clip.data is None:
             raise InvalidInput("The audio is not here yet.", hint="Fetch it first.")
         path = await asyncio.to_thread(clip.save)
-        await asyncio.to_thread(self._production(int(take.split(".")[0])).redraw)
+        await asyncio.to_thread(self._production(int(take.partition(".")[0])).redraw)
         return short_path(path)
-
-    def ask_reference_part(
-        self, upload: str, at: int, size: int, name: str, buffers: list[Any] | None = None
-    ) -> None:
-        """Take a part of a file that shall be followed."""
-        if not (isinstance(upload, str) and isinstance(name, str)) or not all(
-            isinstance(each, int) and not isinstance(each, bool) for each in (at, size)
-        ):
-            raise InvalidInput("A part of a file comes with its place, its name and its size.")
-        data = bytes(buffers[0]) if buffers else b""
-        try:
-            with self._lock:
-                if at == 0:
-                    self._follow_reference(None)
-                    self._arrival = Arrival(upload, name, size)
-                    shown = {"name": self._arrival.name or "Audio", "facts": [], "percent": 0}
-                    self._doc.set("reference", value={**shown, "state": "arriving", "upload": upload})
-                arrival = self._arrival
-                if arrival is None or arrival.ident != upload:
-                    return  # it was taken away meanwhile
-                last = arrival.take(at, data)
-                self._doc.set("reference", "percent", value=round(100 * arrival.come / arrival.length))
-        except InvalidInput as error:
-            self._follow_reference(None)
-            self._blame("reference", studio_form.told(error))
-            raise
-        if last:
-            self._doc.set("reference", "state", value="reading")
-            self._begin(self._take_arrival(arrival), "reference")
-
-    async def _take_arrival(self, arrival: Arrival) -> None:
-        try:
-            reference = await asyncio.to_thread(arrival.reference)
-            shown = await asyncio.to_thread(reference.shown)
-        except InvalidInput as error:
-            if self._arrival is arrival:
-                self._follow_reference(None)
-                self._blame("reference", studio_form.told(error))
-            return
-        with self._lock:
-            if self._arrival is not arrival:
-                return
-            self._arrival, self._reference = None, reference
-        self._doc.set("reference", value={**shown, "upload": arrival.ident})
-
-    def ask_reference_drop(self) -> None:
-        """Take the reference away."""
-        self._follow_reference(None)
 
     def _production(self, number: object) -> Production:
         found = self._productions.get(number) if isinstance(number, int) else None
@@ -615,12 +413,6 @@ class MusicStudio(Panel):
             with contextlib.suppress(BeatraError):
                 self._doc.set("balance", value=credits_of(await asyncio.to_thread(lambda: box.balance)))
 
-    def _closing(self) -> None:
-        with self._lock:
-            if self._arrival is not None:
-                self._arrival.drop()
-            self._arrival = None
-
     def __repr__(self) -> str:
         count = len(self.tasks)
         return f"MusicStudio(model={self.model!r}, {count} {'task' if count == 1 else 'tasks'})"
@@ -632,8 +424,6 @@ async def _until(
     """Wait for a job's beginning or its end; the job itself goes on, however the waiting ends."""
     whole = asyncio.shield(asyncio.wrap_future(future))
     if wait:
-        from beatra_nb.core.errors import TaskTimeout
-
         try:
             await asyncio.wait_for(whole, seconds)
         except TimeoutError:

@@ -84,11 +84,11 @@ def sendable(prompt: Prompt, values: Mapping[str, Any]) -> bool:
     return True
 
 
-def _number(name: str, text: str) -> float | int | None:
+def _number(name: str, text: str) -> Any:  # noqa: ANN401 - a number, or None
     if not text:
         return None
     kinds = "a whole number of at least 1" if name == "max_tokens" else "a number from 0 to 2, such as 0.7"
-    value: float | None = None
+    value: Any = None
     for kind in (int, float) if name == "temperature" else (int,):
         try:
             value = kind(text)
@@ -98,7 +98,8 @@ def _number(name: str, text: str) -> float | int | None:
     if value is None:
         raise InvalidInput(f"This must be {kinds}.", hint="Leave it empty for the model's own.")
     try:
-        ChatRequest.of("?", **{name: value})
+        given: dict[str, Any] = {name: value}
+        ChatRequest.of("?", **given)
     except InvalidInput:
         raise InvalidInput(f"This must be {kinds}.", hint="Leave it empty for the model's own.") from None
     return value

@@ -114,7 +114,7 @@ def records(data: object, variables: Sequence[str] = ()) -> list[dict[str, Any]]
 
 
 def read_table(text: str, known: Sequence[str] = (), header: bool | None = None) -> Pasted:
-    """Read a pasted table: comma-, semicolon-, tab- or bar-separated.
+    r"""Read a pasted table: comma-, semicolon-, tab- or bar-separated.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def read_table(text: str, known: Sequence[str] = (), header: bool | None = None)
 
     Examples
     --------
-    >>> read_table("city,year\\nOslo,1048")
+    >>> read_table("city,year\nOslo,1048")
     Pasted(columns=['city', 'year'], rows=[{'city': 'Oslo', 'year': 1048}], header=True)
     """
     if len(text) > LARGEST_TABLE:

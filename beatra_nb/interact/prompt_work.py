@@ -57,16 +57,19 @@ class Asking(Panel):
         # their key, so that the service answers what it has finished and charges once.
         self._unsettled: dict[bytes, str] = {}
 
-    @property
-    def prompt(self) -> Prompt:
-        """The prompt."""
+    def _whole(self) -> Prompt:
+        """Return the prompt, if every field can be used."""
+        raise NotImplementedError
+
+    def _refresh(self) -> None:
+        """Say what follows from the prompt and the rows."""
         raise NotImplementedError
 
     # ── what the page asks ──
 
     def ask_plan(self) -> dict[str, Any]:
         """Say what asking for all rows would take, before it is done."""
-        prompt = self.prompt
+        prompt = self._whole()
         fit = [row for row in self._rows if sendable(prompt, row.values)]
         if not fit:
             prompt.request(self._rows[0].values)  # which says why
@@ -76,7 +79,7 @@ class Asking(Panel):
 
     def ask_run(self, rows: list[int] | None = None, left: bool = False) -> None:
         """Ask for rows by their ids, for all of them, or for those ``left`` without an answer to this prompt."""
-        prompt = self.prompt
+        prompt = self._whole()
         with self._lock:
             chosen = self._rows if rows is None else [self._rows[self._place_of(each)] for each in rows]
             if left:
@@ -98,14 +101,13 @@ class Asking(Panel):
                 prompt.request(rows[0].values)  # nothing can be sent: this says why
             fresh = [(row, dict(row.values)) for row in rows if not row.asking]
             version = self._version_of(prompt)
+            places = {row.id: at for at, row in enumerate(self._rows)}
             for row, _ in fresh:
                 row.asking = True
-                self._tell_state(row)
-            run = self._doc["run"]
-            new = (
-                {"on": True, "done": 0, "of": 0, "failed": 0, "note": ""} if not self._running else dict(run)
-            )
-            self._doc.set("run", value={**new, "of": new["of"] + len(fresh), "note": ""})
+                self._tell_state(row, places.get(row.id))
+            self._tell_answer()
+            run: dict[str, Any] = dict(self._doc["run"]) if self._running else {"done": 0, "of": 0, "failed": 0}
+            self._doc.set("run", value={**run, "on": True, "of": run["of"] + len(fresh), "note": ""})
             self._running += 1
             return version, fresh
 
@@ -184,19 +186,20 @@ class Asking(Panel):
     def _end(self, fresh: list[tuple[Row, dict[str, Any]]], hopeless: list[BaseException]) -> None:
         with self._lock:
             left = [row for row, _ in fresh if row.asking]
+            places = {row.id: at for at, row in enumerate(self._rows)}
             for row in left:
                 row.asking = False
-                self._tell_state(row)
+                self._tell_state(row, places.get(row.id))
             self._running -= 1
             self._prices.forget()
             note = self._doc["run"]["note"]
             if left:
                 why = f"after this: {words_of(hopeless[0])}" if hopeless else "by hand"
-                note = f"Stopped {why.rstrip('.')}. {len(left):,} {'row was' if len(left) == 1 else 'rows were'} left."
+                rest = f"{len(left):,} {'row was' if len(left) == 1 else 'rows were'} left."
+                note = f"Stopped {why.rstrip('.')}. {rest}"
             self._doc.set("run", "note", value=note)
             self._doc.set("run", "on", value=self._running > 0)
-            self._tell_answer()
-            self._settle()
+            self._refresh()
 
     # ── versions ──
 
@@ -240,11 +243,9 @@ class Asking(Panel):
         told = prompt_page.brief(row.answer) if row.answer else None
         return {**(told or {}), "state": "asking"} if row.asking else told
 
-    def _tell_state(self, row: Row) -> None:
-        if row in self._rows:
-            self._doc.set("rows", self._rows.index(row), "a", value=self._brief(row))
-            if self._doc["selected"] == row.id:
-                self._tell_answer()
+    def _tell_state(self, row: Row, at: int | None) -> None:
+        if at is not None:
+            self._doc.set("rows", at, "a", value=self._brief(row))
 
     def _answered(self, at: int) -> None:
         """Say what has become of a row's answer."""

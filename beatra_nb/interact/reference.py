@@ -1,9 +1,11 @@
-"""Audio that music shall follow: given from Python or dropped into a page, looked at, and uploaded when it is used."""
+"""Audio that music shall follow: from Python or from a page, looked at, and uploaded when it is used."""
 
 from __future__ import annotations
 
 import base64
+import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +117,14 @@ def picture(image: Any) -> str:  # noqa: ANN401 - an Image of a view, or None
     return f"data:{image.media_type};base64,{base64.b64encode(image.data).decode('ascii')}" if image else ""
 
 
+class Folder:
+    """A temporary folder that goes when nothing needs it any more."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="beatra-reference-"))
+        self.remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
 class Arrival:
     """A file on its way from a page, part by part.
 
@@ -135,9 +145,9 @@ class Arrival:
             many = "is empty" if length <= 0 else f"has {size(length)}, and an upload takes 100 MB"
             raise InvalidInput(f"{self.name or 'The file'} {many}.", hint="Choose another file.")
         self.length, self.come = length, 0
-        self._folder = tempfile.TemporaryDirectory(prefix="beatra-reference-", ignore_cleanup_errors=True)
+        self._folder = Folder()
         # Whatever the page calls it, on this disk it has a name of ours.
-        self._path = Path(self._folder.name) / "sound"
+        self._path = self._folder.path / "sound"
         self._file = self._path.open("wb")
 
     def take(self, at: int, data: bytes) -> bool:
@@ -171,4 +181,4 @@ class Arrival:
     def drop(self) -> None:
         """Forget what has come."""
         self._file.close()
-        self._folder.cleanup()
+        self._folder.remove()

@@ -36,6 +36,11 @@ CHIPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 SECTIONS = ("Intro", "Verse", "Chorus", "Bridge", "Outro")
 TEXTS = ("prompt", "lyrics", "title")
 LONGEST_TEXT = 100_000  # characters of one field; a page that sends more has gone wrong
+_TAKES = {
+    "prompt": "It takes text.",
+    "instrumental": "It takes True, False, or None to leave it open.",
+    "suno.custom_mode": "It is on or off.",
+}
 _NUMBERS = ("one", "two", "three", "four")
 
 
@@ -88,8 +93,8 @@ OPTIONS = (
     Option("suno", "style_weight", "Style weight", "number", "0 to 1: how closely the style is kept to"),
     Option("suno", "weirdness_constraint", "Weirdness", "number", "0 to 1: how far it may stray"),
     Option("suno", "custom_mode", "Custom mode", "switch"),
-    Option("sandbox", "seconds", "Length in seconds", "number", "2 to 240; for the sandbox alone"),
-    Option("sandbox", "seed", "Seed", "whole", "the same seed makes the same music; for the sandbox alone"),
+    Option("sandbox", "seconds", "Length in seconds", "number", "2 to 240; sandbox only"),
+    Option("sandbox", "seed", "Seed", "whole", "same seed, same music; sandbox only"),
 )
 BY_ID = {option.id: option for option in OPTIONS}
 
@@ -155,10 +160,10 @@ def filled(form: Form, values: Mapping[str, Any]) -> Form:
             fits = value is None or isinstance(value, bool)
         else:
             fits = name in (*TEXTS, "model") and isinstance(value, str)
-        if not fits or (isinstance(value, str) and len(value) > LONGEST_TEXT):
-            raise InvalidInput(
-                f"The field {name!r:.60} does not take this.", hint=f"Texts are up to {LONGEST_TEXT:,} long."
-            )
+        if not fits:
+            raise InvalidInput(f"{name!s:.60} cannot be {value!r:.60}.", hint=_TAKES.get(name, _TAKES["prompt"]))
+        if isinstance(value, str) and len(value) > LONGEST_TEXT:
+            raise InvalidInput(f"{name} is too long: {len(value):,} characters, and {LONGEST_TEXT:,} fit.")
         if option is None:
             new[name] = value
         elif value in (None, ""):

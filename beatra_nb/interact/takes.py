@@ -1,4 +1,4 @@
-"""The jobs of a music studio: each an ordinary task, driven beside the kernel, and the card that a page shows of it."""
+"""The jobs of a music studio: ordinary tasks, driven beside the kernel, and the cards that a page shows of them."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ class Production:
         self.task = task
         self.given, self.reference = given, reference
         self.request = request
-        self.phase = "uploading" if request.source is not None else "sending"
         self.error: BeatraError | None = None
         self.doubtful = False  # whether the service may have begun it without our knowing
+        self.phase = self._first_step()
         self.begun = threading.Event()  # that it has a task, or never will
         self._first = time.time()
         self._note = ""
@@ -87,11 +87,19 @@ class Production:
 
     # ── the way of the job ──
 
+    def ready(self) -> None:
+        """Be under way from this moment on: nobody shall set it going twice."""
+        self.begun.clear()
+        self.error, self._note = None, ""
+        self._enter("running" if self.task.id else self._first_step())
+
+    def _first_step(self) -> str:
+        return "uploading" if self.request.source is not None and not self.doubtful else "sending"
+
     async def run(self, client: AsyncClient, artifact: Callable[[], Awaitable[Artifact]] | None) -> None:
-        """Go from where it stands to its end; ``artifact`` uploads its reference. It never raises an error of ours."""
+        """Go from where it stands to its end; ``artifact`` uploads its reference. It raises no error of ours."""
         from beatra_nb.core import jobs
 
-        self.error, self._note = None, ""
         try:
             if not self.task.id:
                 request = await self._asked(artifact)
@@ -121,7 +129,6 @@ class Production:
             # Under its own key again: the service gives back what it may have begun.
             return replace(self.request, chosen=True)
         if self.request.source is not None and artifact is not None:
-            self._enter("uploading")
             self._upload = asyncio.ensure_future(artifact())
             try:
                 self.request = self.request.with_artifact(await self._upload)

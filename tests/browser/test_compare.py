@@ -18,6 +18,8 @@ SETUP = """\
 import beatra_nb as bn
 box = bn.sandbox.start(engine="scripted", faults=True)
 client = bn.connect(box.api_key, base_url=box.base_url, max_attempts=1)
+"""
+PLAIN = """\
 compare = bn.Compare("Say hi in five words.", models=["auto", "sandbox-scripted"])
 compare"""
 BLIND = """\
@@ -26,21 +28,30 @@ secret"""
 SLOW = "Write a text of 2000 words."
 
 
+WAITS = """\
+import time
+end = time.monotonic() + 25
+while compare.history[-1].outcomes[2].state == 'writing' and time.monotonic() < end:
+    time.sleep(0.05)
+print(compare.history[-1].outcomes[2].state)"""
+BUSY = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
+
+
 def over(root: Locator) -> None:
     expect(root.locator(".bnp-compare-box[aria-busy=true]")).to_have_count(0)
 
 
 def told(book: Notebook, index: int) -> str:
     book.run(index)
-    return str(book.outputs(index)[0]["text"])
+    return str(book.outputs(index)[0]["text"]).strip()
 
 
 def test_keyboard_mouse_and_python_agree(notebook: Open, page: Page) -> None:
     book = notebook(
         [
-            SETUP,
+            SETUP + PLAIN,
             "compare.add(model_options={'pace': 0.02}, label='slow');",
-            "import time; time.sleep(4)",
+            WAITS,
             "[each.state for each in compare.history[-1].outcomes]",
             "box.inject('model_unavailable;on=chat')",
             "compare.run('Say hi in three words.');",
@@ -82,12 +93,11 @@ def test_keyboard_mouse_and_python_agree(notebook: Open, page: Page) -> None:
     expect(root.locator(".bnp-prose").nth(2)).to_contain_text(" ")
     expect(root.locator(".bnp-prose").nth(0)).to_contain_text(" ")
     book.run(2, wait=False)
+    page.wait_for_function(BUSY)
     root.get_by_role("button", name="Stop slow").click()
     expect(root.locator(".bnp-compare-lane").nth(2).locator(".bnp-note")).to_contain_text("Stopped")
-    assert (
-        page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status") == "busy"
-    )
     book.wait_idle()
+    assert book.outputs(2)[0]["text"].strip() == "stopped", "while the cell was running"
     assert told(book, 3) == "['done', 'done', 'stopped']"
     root.get_by_role("button", name="Remove slow").click()
     expect(root.locator(".bnp-compare-lane")).to_have_count(2)
@@ -111,20 +121,16 @@ def test_keyboard_mouse_and_python_agree(notebook: Open, page: Page) -> None:
 
 
 def test_a_blind_round_and_what_is_left_of_it(notebook: Open, page: Page) -> None:
-    book = notebook([SETUP.replace("\ncompare", "\ncompare;", 1), BLIND, "print(secret.votes)"])
-    book.page.set_viewport_size({"width": 1180, "height": 900})
+    book = notebook([SETUP, BLIND, "print(secret.votes)"])
     book.run(0)
     book.run(1)
     root = book.cell(1).locator(".bnp-compare")
     names = ["sandbox-scripted", "cold", "warm", "req_"]
 
     def leaks() -> list[str]:
-        # Everything the page has: its nodes, the model behind the widget, and the still under it.
+        # Everything the page has: its nodes and their values, and the still under them.
         state = book.cell(1).evaluate(
-            """async cell => {
-                const models = [];
-                const manager = jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
-                void manager;
+            """cell => {
                 return cell.querySelector('.jp-OutputArea').outerHTML + JSON.stringify(
                     [...cell.querySelectorAll('.bnp-compare *')].map(node => [node.value, {...node.dataset}]));
             }"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -232,14 +232,6 @@ def test_a_page_without_a_notebook_server_tells_how_to_stop(notebook: Open, page
     expect(page.locator(".bnl-words")).to_contain_text("to stop, interrupt the kernel", timeout=10_000)
     expect(page.locator(".bnl-stop")).to_have_count(0)
     book.wait_idle()
-
-
-@pytest.fixture
-def classic(chromium: str, tmp_path: Path) -> Iterator[Lab]:
-    """A running Notebook 7."""
-    server = Lab(tmp_path / "classic", "notebook")
-    yield server
-    server.stop()
 
 
 def test_notebook_7_shows_and_stops(classic: Lab, page: Page, shots: Path) -> None:

@@ -116,7 +116,7 @@ class TestWatched:
         [said] = watched.run(
             "from ipywidgets.widgets.widget import _instances\nfrom beatra_nb.display import cancelling\n"
             "names = [one.name for one in threading.enumerate() if one.name == 'beatra-live']\n"
-            "print(len(_instances), names, cancelling._asked)"
+            "print(len(_instances), names, cancelling._hearers)"
         )
         assert said.content["text"] == "0 [] {}\n"
 

@@ -147,8 +147,8 @@ class LaneView {
     this.vote.setAttribute("aria-keyshortcuts", String(at + 1));
     this.vote.title = `Vote for ${lane.letter} (key ${at + 1})`;
     this.stop.setAttribute("aria-label", `Stop ${name}`);
-    this.again.setAttribute("aria-label", `Try ${name} again`);
-    this.copy.setAttribute("aria-label", `Copy the answer of ${name}`);
+    this.again.setAttribute("aria-label", `Try again: ${name}`);
+    this.copy.setAttribute("aria-label", `Copy: answer of ${name}`);
   }
 
   /** @param {Lane} lane @param {any} tree */

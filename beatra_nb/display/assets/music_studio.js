@@ -331,7 +331,9 @@ class Studio extends PanelView {
       node.tabIndex = i ? -1 : 0;
       return node;
     });
-    row.append(...nodes);
+    const list = make("div", "bnp-row");
+    list.append(...nodes);
+    row.append(list);
     row.addEventListener("focusin", (/** @type {any} */ event) => {
       if (nodes.includes(event.target)) for (const node of nodes) node.tabIndex = node === event.target ? 0 : -1;
     });

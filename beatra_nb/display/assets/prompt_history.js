@@ -8,6 +8,8 @@ import { badge, button, copyText, errorCard, field, later, matchList, setText, s
 import { announce, make } from "./server.js";
 
 const PAUSE = 400; // milliseconds
+const PATIENCE = 500; // milliseconds in which a front end that inserts cells has done so
+const STEP = 25;
 
 /** What a version came to, in words. @param {Version} version */
 export function wordsOfVersion(version) {
@@ -175,12 +177,14 @@ export class Code {
 
   /** Put the code into a new cell below, where the front end does that; else copy it. */
   async put() {
+    const own = this.node.closest(".jp-Cell");
     const active = () => document.querySelector(".jp-Notebook .jp-Cell.jp-mod-active");
     this.insert.focus(); // makes the cell of the widget the active one
-    const own = this.node.closest(".jp-Cell");
     if (own && active() === own) {
       press(this.node, "notebook:insert-cell-below", {});
-      await new Promise(requestAnimationFrame);
+      // In a notebook that is not trusted, JupyterLab asks first.
+      for (let waited = 0; active() === own && (waited < PATIENCE || document.querySelector(".jp-Dialog")); waited += STEP)
+        await new Promise((resolve) => setTimeout(resolve, STEP));
       if (active() && active() !== own) {
         press(this.node, "notebook:replace-selection", { text: this.text.trimEnd() });
         setText(this.said, "It is in the cell below.");

@@ -4,7 +4,7 @@
  *
  * @typedef {{state: "asking" | "done" | "error", text?: string, version?: number, score?: number}} Brief
  * @typedef {{id: number, v: Record<string, string | null>, a: Brief | null}} Row
- * @typedef {{columns: string[], rows: Row[], selected: number, version: number, run: any}} Tree
+ * @typedef {{columns: string[], variables: {name: string}[], rows: Row[], selected: number, version: number, run: any}} Tree
  */
 import { button, errorCard, field, input, later, matchList, setText, setValue, textArea, touches } from "./panel.js";
 import { announce, make } from "./server.js";
@@ -95,8 +95,7 @@ export class RowTable {
 
   /** @param {any} patches */
   show(patches) {
-    if (touches(patches, "rows") || touches(patches, "columns") || touches(patches, "selected") || touches(patches, "version"))
-      this.draw();
+    if (["rows", "columns", "variables", "selected", "version"].some((key) => touches(patches, key))) this.draw();
     if (touches(patches, "run") || touches(patches, "rows")) this.showRun();
   }
 
@@ -204,7 +203,8 @@ export class RowTable {
       const area = /** @type {HTMLTextAreaElement} */ (cell.firstChild);
       const value = row.v[key.slice(2)];
       setValue(area, value ?? "");
-      area.placeholder = value === "" ? "(empty text)" : "";
+      const needed = (value ?? null) === null && this.tree.variables.some(({ name }) => name === key.slice(2));
+      area.placeholder = needed ? "missing" : value === "" ? "(empty text)" : "";
       area.setAttribute("aria-label", `${key.slice(2)}, row ${at + 1}`);
     }
   }

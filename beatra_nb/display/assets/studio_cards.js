@@ -192,7 +192,7 @@ export class CompareView {
     const both = Boolean(marks.a && marks.b);
     this.marks = marks;
     this.root.hidden = !marks.a && !marks.b;
-    const name = (/** @type {string} */ id) => (id ? `${this.find(id)?.take.title ?? ""} ${id.split(".")[1]}` : "mark one");
+    const name = (/** @type {string} */ id) => (id ? `${this.find(id)?.take.title ?? ""} ${id}` : "mark one");
     setText(this.names, `A: ${name(marks.a)} · B: ${name(marks.b)}`);
     this.press.disabled = !both;
     this.say();

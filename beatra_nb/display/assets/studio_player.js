@@ -204,7 +204,7 @@ export class TakeView {
     });
     this.title = make("span", "bnp-title bnp-studio-title", { dir: "auto" });
     this.time = make("span", "bnp-quiet bnp-figures");
-    head.append(this.title, this.time);
+    head.append(this.title, make("span", "bnp-quiet", {}, take.id), this.time);
     this.facts = make("div", "bnp-row bnp-quiet bnp-studio-facts");
     this.download = button("Download", () => void this.keep(), { kind: "quiet" });
     this.save = button("Save beside the notebook", () => void this.write(), { kind: "quiet" });

@@ -28,10 +28,14 @@ def builder(obj: Any, scope: Scope) -> View:  # noqa: ANN401
         shown = examples[: scope.rows]
         pairs = tuple((_text(get(each, "user")), _text(get(each, "assistant"))) for each in shown)
         body.append(
-            Details(_count(len(examples), "example"), Table(("User", "Answer wanted"), pairs, label="Examples"))
+            Details(
+                _count(len(examples), "example"), Table(("User", "Answer wanted"), pairs, label="Examples")
+            )
         )
     user = words(get(prompt, "user"))
-    body.append(Message("user", plain(user, scope, _LOOK) if user else Text("No prompt yet.", quiet=True), mine=True))
+    body.append(
+        Message("user", plain(user, scope, _LOOK) if user else Text("No prompt yet.", quiet=True), mine=True)
+    )
     if schema := get(prompt, "schema"):
         body.append(Details("Schema of the answer", as_json(schema, scope)))
     told = [(values, answer) for values, answer in rows if values or answer is not None]
@@ -49,7 +53,9 @@ def builder(obj: Any, scope: Scope) -> View:  # noqa: ANN401
         if (score := get(versions[-1], "score")) is not None:
             footer.append(Badge(f"score of version {len(versions)}", f"★ {score:.1f}"))
     name = one_line(get(prompt, "name") or "Prompt builder", 120)
-    return Card(Stack(tuple(body)), label="Prompt builder", title=Text(name, strong=True), footer=Row(tuple(footer)))
+    return Card(
+        Stack(tuple(body)), label="Prompt builder", title=Text(name, strong=True), footer=Row(tuple(footer))
+    )
 
 
 def results(obj: Any, scope: Scope) -> View:  # noqa: ANN401
@@ -62,7 +68,9 @@ def results(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     if any(get(get(answer, "reply"), "sandbox") is True for answer in answers):
         footer.insert(0, Badge("sandbox", tone="info"))
     body = _results([(get(each, "row") or {}, each) for each in answers], scope)
-    return Card(Stack(tuple(body or [Text("No answers.", quiet=True)])), label="Results", footer=Row(tuple(footer)))
+    return Card(
+        Stack(tuple(body or [Text("No answers.", quiet=True)])), label="Results", footer=Row(tuple(footer))
+    )
 
 
 def answer(obj: Any, scope: Scope) -> View:  # noqa: ANN401
@@ -99,7 +107,11 @@ def _results(rows: Sequence[tuple[Mapping[str, Any], Any]], scope: Scope) -> lis
     for number, (values, answer) in enumerate(rows[:most], 1):
         cells: list[View] = [Text(f"{number:,}", quiet=True), *(_value(values.get(name)) for name in names)]
         if answered:
-            cells += [_answer(answer), Text(_figure(get(answer, "tokens"))), Text(seconds(get(answer, "seconds")))]
+            cells += [
+                _answer(answer),
+                Text(_figure(get(answer, "tokens"))),
+                Text(seconds(get(answer, "seconds"))),
+            ]
         if scored:
             score = get(answer, "score")
             cells.append(Text(f"★ {score}" if score is not None else ""))

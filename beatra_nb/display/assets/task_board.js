@@ -1,0 +1,280 @@
+/**
+ * The page's half of bn.TaskBoard (the kernel's half: interact/task_board.py): a table of tasks, live.
+ *
+ * @typedef {import("./panel.js").Mirror} Mirror
+ * @typedef {import("./panel.js").Patch} Patch
+ * @typedef {import("./panel.js").Trouble} Trouble
+ * @typedef {{id: string, status: string, tone: "good" | "bad" | "warn" | "info" | "plain", title: string, model: string,
+ *   percent: number | null, stage: string, created: number | null, elapsed: number | null, cost: string, done: boolean,
+ *   here: boolean, canceling: boolean, fetched: boolean, busy: string, attached: boolean, note: string,
+ *   error: Trouble | null, saved: string[]}} Row
+ * @typedef {{key: string, title: string, seconds: number}} Lost
+ */
+import { announce, make } from "./server.js";
+import { badge, button, copyText, errorCard, focusIn, matchList, panel, PanelView, setText } from "./panel.js";
+
+const SURE = 5000; // milliseconds in which a second press cancels
+const LOOKING = 60000; // milliseconds between two words to the kernel that somebody looks
+const FILTERS = { all: "All", running: "Running", succeeded: "Succeeded", failed: "Failed" };
+const HEADS = ["Status", "Task", "Model", "Age", "Cost", "Id", "Actions"];
+const UNITS = /** @type {const} */ ([[86400, "d"], [3600, "h"], [60, "min"]]);
+
+/** Whether a task is shown under a filter. @param {Row} row @param {string} filter */
+export function passes(row, filter) {
+  if (filter === "running") return !row.done;
+  if (filter === "failed") return row.status === "failed" || row.status === "canceled";
+  return filter === "all" || row.status === filter;
+}
+
+/** How long ago, in one unit. @param {number} seconds */
+export function age(seconds) {
+  const passed = Math.max(0, Math.floor(seconds));
+  const found = UNITS.find(([length]) => passed >= length);
+  return found ? `${Math.floor(passed / found[0]).toLocaleString("en")} ${found[1]}` : `${passed} s`;
+}
+
+/** One task. */
+class RowView {
+  /** @param {BoardView} board @param {Row} row */
+  constructor(board, row) {
+    this.id = row.id;
+    this.failure = "";
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.sure = undefined;
+    this.root = make("tr", "");
+    this.status = badge("");
+    this.title = make("div", "bnp-board-title", { dir: "auto" });
+    this.track = make("div", "bnp-track", { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
+    this.bar = make("div", "");
+    this.track.append(this.bar);
+    this.note = make("div", "bnp-quiet", { dir: "auto" });
+    this.trouble = make("div", "");
+    this.model = make("td", "bnp-board-model");
+    this.age = make("td", "bnp-figures bnp-board-age");
+    this.cost = make("td", "bnp-figures bnp-board-cost");
+    this.copy = button("Copy id", () => copyText(this.copy, this.id), { kind: "quiet", title: row.id });
+    this.cancel = button("Cancel", () => this.cancelOnce(board), { kind: "danger" });
+    this.attach = button("Attach", () => board.ask("attach", { task: this.id }), { title: "Wait for it here, and fetch its audio" });
+    this.save = button("Download", () => board.ask("download", { task: this.id }), { title: "Save its audio beside the notebook" });
+    const what = make("td", "bnp-board-what");
+    what.append(this.title, this.track, this.note, this.trouble);
+    const state = make("td", "");
+    state.append(this.status);
+    const id = make("td", "bnp-board-id");
+    this.code = make("code", "bnp-id", { title: row.id }, row.id);
+    id.append(this.code, this.copy);
+    const actions = make("td", "bnp-board-actions");
+    this.actions = make("div", "bnp-row");
+    this.actions.append(this.cancel, this.attach, this.save);
+    actions.append(this.actions);
+    this.root.append(state, what, this.model, this.age, this.cost, id, actions);
+  }
+
+  /** Cancel at the second press. @param {BoardView} board */
+  cancelOnce(board) {
+    const sure = this.sure !== undefined;
+    this.calm();
+    if (sure) {
+      board.ask("cancel", { task: this.id });
+      return;
+    }
+    setText(this.cancel, "Really cancel?");
+    announce("Press again to cancel the task.");
+    this.sure = setTimeout(() => this.calm(), SURE);
+  }
+
+  calm() {
+    clearTimeout(this.sure);
+    this.sure = undefined;
+    setText(this.cancel, "Cancel");
+  }
+
+  /** @param {Row} row @param {BoardView} board */
+  draw(row, board) {
+    setText(this.status, row.status);
+    this.status.className = `bnp-badge${row.tone === "plain" ? "" : ` bnp-${row.tone}`}`;
+    setText(this.title, row.title);
+    this.track.hidden = row.done;
+    this.track.setAttribute("aria-label", `Progress of ${row.title}`);
+    if (row.percent === null) this.track.removeAttribute("aria-valuenow");
+    else this.track.setAttribute("aria-valuenow", String(Math.round(row.percent)));
+    this.bar.style.width = `${row.percent ?? 0}%`;
+    const notes = [row.canceling ? "cancelling" : "", row.busy, row.done ? "" : row.stage, row.attached ? "waiting for it here" : "", row.note];
+    if (row.saved.length) notes.push(`saved as ${row.saved.join(", ")}`);
+    else if (row.status === "succeeded" && !row.here) notes.push("its audio has not been fetched here yet");
+    setText(this.note, notes.filter(Boolean).join(" · "));
+    const failure = JSON.stringify(row.error);
+    if (failure !== this.failure) {
+      this.failure = failure;
+      this.trouble.replaceChildren(...(row.error ? [errorCard(row.error)] : []));
+    }
+    setText(this.model, row.model);
+    this.tick(row);
+    setText(this.cost, row.cost);
+    this.show(this.cancel, !row.done, board);
+    this.show(this.attach, !row.attached && (!row.done || (row.status === "succeeded" && !row.fetched)), board);
+    this.show(this.save, row.status === "succeeded", board);
+    this.cancel.disabled = row.busy !== "" || row.canceling;
+    this.save.disabled = row.busy !== "";
+    this.cancel.setAttribute("aria-description", row.title);
+    this.attach.setAttribute("aria-description", row.title);
+    this.save.setAttribute("aria-description", row.title);
+    if (row.done) this.calm();
+  }
+
+  /** @param {HTMLButtonElement} node @param {boolean} shown @param {BoardView} board */
+  show(node, shown, board) {
+    const lost = !shown && focusIn(node) === node;
+    node.hidden = !shown;
+    if (lost) (this.actions.querySelector("button:not([hidden])") ?? board.refresh).focus();
+  }
+
+  /** @param {Row} row */
+  tick(row) {
+    const since = row.created === null ? null : Date.now() / 1000 - row.created;
+    setText(this.age, since === null ? "" : age(since));
+    this.age.title = row.elapsed === null ? "" : `took ${age(row.elapsed)}`;
+  }
+}
+
+class BoardView extends PanelView {
+  /** @param {Mirror} mirror @param {HTMLElement} el */
+  constructor(mirror, el) {
+    super(mirror, el, "bnp-board", "Task board");
+    /** @type {Map<string, RowView>} */
+    this.rows = new Map();
+    /** @type {Map<string, string>} */
+    this.states = new Map();
+    const card = make("div", "bnp-card");
+    const bar = make("div", "bnp-bar");
+    this.sandbox = badge("sandbox", "info");
+    this.filters = make("div", "bnp-row", { role: "group", "aria-label": "Show" });
+    for (const [name, label] of Object.entries(FILTERS)) {
+      const node = button(label, () => this.ask("filter", { which: name }));
+      node.classList.add("bnp-chip");
+      node.dataset.filter = name;
+      this.filters.append(node);
+    }
+    this.refresh = button("Refresh", () => this.ask("refresh"));
+    bar.append(make("span", "bnp-title", {}, "Tasks"), this.sandbox, this.filters, make("span", "bnp-space"), this.refresh);
+    this.warning = make("div", "bnp-note bnp-board-note", { role: "status", hidden: "" });
+    this.problem = make("div", "bnp-board-problem");
+    const table = make("table", "bnp-table");
+    const head = make("tr", "");
+    for (const text of HEADS) head.append(make("th", `bnp-board-${text.toLowerCase()}`, { scope: "col" }, text));
+    const heads = make("thead", "");
+    heads.append(head);
+    this.body = make("tbody", "");
+    table.append(heads, this.body);
+    this.scroll = make("div", "bnp-scroll", { tabindex: "0", role: "region", "aria-label": "Tasks" });
+    this.scroll.append(table);
+    this.empty = make("div", "bnp-empty");
+    this.lost = make("div", "bnp-board-lost");
+    const foot = make("div", "bnp-bar");
+    this.count = make("span", "bnp-quiet bnp-figures");
+    this.more = button("Show more", () => this.ask("more"));
+    foot.append(this.count, make("span", "bnp-space"), this.more);
+    card.append(bar, this.warning, this.problem, this.scroll, this.empty, this.lost, foot);
+    this.root.append(card);
+    this.clock = setInterval(() => this.tick(), 1000);
+    this.here = setInterval(() => this.look(), LOOKING);
+    this.seen = () => this.look();
+    document.addEventListener("visibilitychange", this.seen);
+  }
+
+  /** Tell the kernel that somebody looks; it is nothing to wait for. */
+  look() {
+    if (document.hidden || this.mirror.gone) return;
+    try {
+      this.mirror.model.send({ ask: "here", id: ++this.mirror.number, by: this.mirror.me, args: {} });
+    } catch {
+      this.mirror.lose();
+    }
+  }
+
+  /** @param {string} name @param {Record<string, unknown>} [args] */
+  ask(name, args = {}) {
+    this.mirror.ask(name, args).then(
+      () => this.problem.replaceChildren(),
+      (error) => {
+        // What belongs to a task stands in its row.
+        if (!this.mirror.gone && !("task" in args)) this.problem.replaceChildren(errorCard(error.trouble ?? { message: String(error) }));
+      },
+    );
+  }
+
+  /** @returns {Row[]} */
+  get shown() {
+    return this.tree.rows.filter((/** @type {Row} */ row) => passes(row, this.tree.filter));
+  }
+
+  /** @param {Patch[] | null} patches */
+  show(patches) {
+    void patches;
+    const { tree, shown } = this;
+    this.sandbox.hidden = !tree.sandbox;
+    for (const node of this.filters.children) node.setAttribute("aria-pressed", String(node.dataset.filter === tree.filter));
+    setText(this.warning, tree.note);
+    this.warning.hidden = !tree.note;
+    this.refresh.setAttribute("aria-busy", String(tree.loading));
+    matchList(this.body, shown, (row) => row.id, (row) => this.newRow(row), (_, row) => this.rows.get(row.id)?.draw(row, this));
+    const here = new Set(shown.map((row) => row.id));
+    for (const [id, row] of this.rows) {
+      if (here.has(id)) continue;
+      row.calm();
+      this.rows.delete(id);
+    }
+    this.scroll.hidden = shown.length === 0;
+    this.empty.hidden = shown.length > 0;
+    const none = tree.rows.length ? "No such task among those that are loaded." : "No tasks yet.";
+    setText(this.empty, tree.looked === null && !tree.note ? "Looking …" : none);
+    matchList(this.lost, tree.lost, (/** @type {Lost} */ job) => job.key, (job) => this.newLost(job));
+    const count = tree.rows.length === 1 ? "1 task" : `${tree.rows.length.toLocaleString("en")} tasks`;
+    setText(this.count, tree.rows.length ? `${shown.length === tree.rows.length ? "" : `${shown.length} of `}${count}` : "");
+    if (!tree.more && focusIn(this.more) === this.more) this.refresh.focus();
+    this.more.hidden = !tree.more;
+    this.tell();
+  }
+
+  /** @param {Row} row */
+  newRow(row) {
+    const made = new RowView(this, row);
+    this.rows.set(row.id, made);
+    return made.root;
+  }
+
+  /** @param {Lost} job */
+  newLost(job) {
+    const node = make("div", "bnp-note");
+    node.append(
+      make("strong", "", { dir: "auto" }, job.title),
+      ` was begun here ${age(job.seconds)} ago, and nobody knows whether the service took it. `,
+      make("code", "bnp-code", {}, "bn.pending()"),
+      " asks again under its key: one job, paid once. The board begins nothing.",
+    );
+    return node;
+  }
+
+  /** Say to a screen reader what has ended. */
+  tell() {
+    for (const { id, status, title, done } of /** @type {Row[]} */ (this.tree.rows)) {
+      const before = this.states.get(id);
+      if (before !== undefined && before !== status && done) announce(`${title}: ${status}.`);
+      this.states.set(id, status);
+    }
+  }
+
+  tick() {
+    for (const row of this.shown) this.rows.get(row.id)?.tick(row);
+  }
+
+  close() {
+    clearInterval(this.clock);
+    clearInterval(this.here);
+    document.removeEventListener("visibilitychange", this.seen);
+    for (const row of this.rows.values()) row.calm();
+    super.close();
+  }
+}
+
+export default panel((mirror, el) => new BoardView(mirror, el));
