@@ -99,9 +99,9 @@ if TYPE_CHECKING:
     from beatra_nb.core.task_list import TaskList as TaskList
     from beatra_nb.interact.chat_box import ChatBox as ChatBox
     from beatra_nb.interact.compare import Compare as Compare
-    from beatra_nb.interact.task_board import TaskBoard as TaskBoard
     from beatra_nb.interact.music_studio import MusicStudio as MusicStudio
     from beatra_nb.interact.prompt_builder import PromptBuilder as PromptBuilder
+    from beatra_nb.interact.task_board import TaskBoard as TaskBoard
     from beatra_nb.verbs import acapabilities as acapabilities
     from beatra_nb.verbs import achat as achat
     from beatra_nb.verbs import ahealth as ahealth

@@ -166,6 +166,7 @@ def write(path: str | os.PathLike[str], text: str) -> Path:
 
 
 def checked_path(path: str | os.PathLike[str]) -> Path:
+    """Return what a user gave as a path, with ``~`` for the home."""
     try:
         return Path(path).expanduser()
     except (TypeError, RuntimeError) as error:  # not a path, or the home of nobody

@@ -419,7 +419,7 @@ class Chat(seams.Showable):
                 yield pending
             except BaseException as error:
                 self._unsettled.pop(fingerprint, None)
-                if _end_unknown(error):
+                if end_unknown(error):
                     self._unsettled[fingerprint] = merged["idempotency_key"]
                 raise
             self._unsettled.pop(fingerprint, None)
@@ -461,7 +461,7 @@ class _Pending:
         self.options = options
 
 
-def _end_unknown(error: BaseException) -> bool:
+def end_unknown(error: BaseException) -> bool:
     """Whether the service may have finished the call, although its answer did not arrive whole."""
     if isinstance(error, APIError):
         return error.code is None  # something in between answered, not the service

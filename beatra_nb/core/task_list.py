@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from beatra_nb.core import seams
-from beatra_nb.core.errors import ConfigurationError, InvalidInput, TaskFailed
+from beatra_nb.core.errors import InvalidInput, TaskFailed
+from beatra_nb.core.frames import load_pandas
 from beatra_nb.core.lenient import whole
 from beatra_nb.core.policy import WAIT
 from beatra_nb.core.seams import Showable
@@ -127,7 +128,7 @@ class TaskList(BaseTaskList[Task]):
         ConfigurationError
             If pandas is not installed.
         """
-        _pandas()
+        load_pandas()
         while (limit is None or len(self.items) < limit) and self.more():
             pass
         return frame(self.items[:limit])
@@ -158,7 +159,7 @@ class AsyncTaskList(BaseTaskList[AsyncTask]):
 
     async def to_frame(self, limit: int | None = 1000) -> pandas.DataFrame:
         """Return the tasks as a DataFrame: ``TaskList.to_frame``, awaited."""
-        _pandas()
+        load_pandas()
         while (limit is None or len(self.items) < limit) and await self.more():
             pass
         return frame(self.items[:limit])
@@ -333,20 +334,9 @@ def _moment(name: str, value: datetime | str) -> str:
         raise InvalidInput(f"{name} must be a datetime that UTC has, too, not {value!r:.60}.") from None
 
 
-def _pandas() -> Any:  # noqa: ANN401
-    try:
-        import pandas as pd
-    except ImportError as problem:
-        raise ConfigurationError(
-            "A frame needs pandas, which is not installed.",
-            hint="Install it with: pip install 'beatra-nb[frames]'",
-        ) from problem
-    return pd
-
-
 def frame(tasks: Sequence[BaseTask]) -> pandas.DataFrame:
     """Make a DataFrame of tasks, with types that know what is missing."""
-    pd = _pandas()
+    pd = load_pandas()
     texts = ("id", "status", "capability", "model", "resolved_model", "title")
     columns: dict[str, Any] = {
         name: pd.Series([getattr(task, name) or None for task in tasks], dtype="string") for name in texts

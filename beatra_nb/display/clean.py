@@ -30,6 +30,20 @@ def visible(value: object) -> str:
     return _ODD.sub(_mark, text)
 
 
+class Cleaner:
+    """Makes deltas harmless as they come; a character is judged by the one before it, so that one is kept."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def clean(self, text: str) -> str:
+        """Return one more piece of the text, with what is hidden in it made visible."""
+        shown = visible(self._last + text)[len(visible(self._last)) :]
+        if text:
+            self._last = text[-1]
+        return shown
+
+
 def one_line(value: object, room: int) -> str:
     """Return the beginning of a text on one line, at most ``room`` characters, with an ellipsis when cut."""
     text = value if isinstance(value, str) else safe_str(value)

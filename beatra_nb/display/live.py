@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from beatra_nb.display.clean import one_line, visible
+from beatra_nb.display.clean import Cleaner, one_line
 from beatra_nb.display.painting import Harmless, Pacer, Place, already_shown, bundle, show, write
 from beatra_nb.display.watching import look_around, surface
 
@@ -132,7 +132,7 @@ class _Terminal:
     def __init__(self) -> None:
         self._fresh = True  # at the start of a line
         self._any = False
-        self._cleaner = _Cleaner()
+        self._cleaner = Cleaner()
 
     def add(self, text: str) -> None:
         self._write(self._cleaner.clean(text))
@@ -173,7 +173,7 @@ class _Sender:
     def __init__(self, send: Callable[[str, int], None]) -> None:
         self._send = send
         self._waiting: deque[str] = deque()
-        self._cleaner = _Cleaner()
+        self._cleaner = Cleaner()
         self._count = 0
         self._pacer = Pacer(self._pass_on, INTERVAL)
 
@@ -212,16 +212,3 @@ def footer(reply: Reply) -> str:
         parts.append(f"cut short: {reply.cut_by}" if reply.cut_by else "cut short")
     line = " · ".join(part for part in parts if part) or "done"
     return one_line(line, 400)
-
-
-class _Cleaner:
-    """Makes deltas harmless as they come; a character is judged by the one before it, so that one is kept."""
-
-    def __init__(self) -> None:
-        self._last = ""
-
-    def clean(self, text: str) -> str:
-        shown = visible(self._last + text)[len(visible(self._last)) :]
-        if text:
-            self._last = text[-1]
-        return shown

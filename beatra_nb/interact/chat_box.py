@@ -12,14 +12,13 @@ import concurrent.futures
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from beatra_nb.core.conversation import Chat, Turn, _end_unknown
+from beatra_nb.core.conversation import Chat, Turn, end_unknown
 from beatra_nb.core.errors import InvalidInput
 from beatra_nb.core.reply import Reply
-from beatra_nb.core.request import ChatRequest
 from beatra_nb.core.streams import interrupted
-from beatra_nb.display.clean import one_line, visible
-from beatra_nb.display.live import _Cleaner
+from beatra_nb.display.clean import Cleaner, one_line, visible
 from beatra_nb.interact import choices, work
+from beatra_nb.interact.chat_given import check_given, model_id, new_chat, words
 from beatra_nb.interact.chat_turns import told
 from beatra_nb.interact.panel import Panel
 from beatra_nb.interact.trouble import trouble
@@ -79,9 +78,9 @@ class ChatBox(Panel):
         if title is not None and not isinstance(title, str):
             raise InvalidInput(f"title must be text, not {type(title).__name__}.")
         if chat is None:
-            chat = _new_chat(system, model, client, title, defaults)
+            chat = new_chat(system, model, client, title, defaults)
         else:
-            _check_given(chat, system, model, defaults)
+            check_given(chat, system, model, defaults)
         self._branches = [chat]
         self._chat = chat
         self._title = title
@@ -118,7 +117,7 @@ class ChatBox(Panel):
 
     @chat.setter
     def chat(self, chat: Chat) -> None:
-        _check_given(chat, None, "auto", {})
+        check_given(chat, None, "auto", {})
         self._go_to(chat)
 
     @property
@@ -167,7 +166,7 @@ class ChatBox(Panel):
         BeatraError
             What ``Chat.send`` raises; the conversation stays as it was.
         """
-        future, number = self._say("send", _words(text), None)
+        future, number = self._say("send", words(text), None)
         try:
             return work.wait(_result(future))
         except (KeyboardInterrupt, concurrent.futures.CancelledError):
@@ -202,14 +201,14 @@ class ChatBox(Panel):
 
     def ask_send(self, text: str) -> None:
         """Say something."""
-        self._say("send", _words(text), None)
+        self._say("send", words(text), None)
 
     def ask_edit(self, turn: int, text: str) -> None:
         """Say a turn differently, and go on from there."""
         at = self._place(turn)
         before = self._chat.turns[at].prompt
         # What was not changed is sent as it was, with what a page shows as a mark.
-        self._say("edit", before if text == visible(before) else _words(text), at)
+        self._say("edit", before if text == visible(before) else words(text), at)
 
     def ask_regenerate(self) -> None:
         """Ask for another answer to the last turn."""
@@ -258,7 +257,7 @@ class ChatBox(Panel):
 
     def ask_model(self, name: str) -> None:
         """Choose the model, from the next turn on."""
-        self._chat.model = _model(name)
+        self._chat.model = model_id(name)
         self._doc.set("model", value=one_line(self._chat.model, 120))
         self._settle()
 
@@ -276,7 +275,7 @@ class ChatBox(Panel):
             return self._begin(self._answer(number, how, text, at), "answer"), number
 
     async def _answer(self, number: int, how: str, text: str, at: int | None) -> Reply:
-        chat, cleaner = self._chat, _Cleaner()
+        chat, cleaner = self._chat, Cleaner()
 
         def heard(piece: str) -> None:
             with self._lock:
@@ -310,7 +309,7 @@ class ChatBox(Panel):
             live = {**self._doc["live"], "state": state}
             if error is not None:
                 live["trouble"] = trouble(error)
-                if _end_unknown(error):  # the Chat sends the same words under the same key
+                if end_unknown(error):  # the Chat sends the same words under the same key
                     live["trouble"]["again"] = _SAFE
                     live["trouble"].pop("todo", None)
             self._doc.set("live", value=live)
@@ -422,46 +421,3 @@ def _branch_name(at: int, chat: Chat) -> str:
     count = len(chat)
     size = f"{count} {'turn' if count == 1 else 'turns'}"
     return f"Main · {size}" if at == 0 else f"Fork {at} · {size}"
-
-
-def _words(text: object) -> str:
-    if not isinstance(text, str):
-        raise InvalidInput(f"What is said must be text, not {type(text).__name__}.")
-    if not text.strip():
-        raise InvalidInput("There is nothing to send.", hint="Write something first.")
-    return text
-
-
-def _model(name: object) -> str:
-    if not isinstance(name, str) or not name.strip():
-        raise InvalidInput(f"model must be a model's id, not {name!r:.60}.", hint="bn.models() lists them.")
-    return name.strip()
-
-
-def _new_chat(
-    system: str | None, model: str, client: Client | None, title: str | None, defaults: dict[str, Any]
-) -> Chat:
-    chat = Chat(system, model=_model(model), client=client, title=title, **defaults)
-    ChatRequest.of("a prompt", model=chat.model, **defaults)  # what cannot be sent is refused here and now
-    return chat
-
-
-def _check_given(chat: object, system: str | None, model: str, defaults: dict[str, Any]) -> None:
-    if not isinstance(chat, Chat):
-        hint = (
-            "bn.ChatBox(chat) takes the conversation first; system= is a keyword."
-            if chat is not None
-            else None
-        )
-        raise InvalidInput(f"chat must be a bn.Chat, not {type(chat).__name__}.", hint=hint)
-    told_twice = [name for name, given in (("system", system), ("model", model != "auto")) if given]
-    if told_twice or defaults:
-        names = ", ".join([*told_twice, *defaults])
-        raise InvalidInput(
-            f"The conversation that was given has settings of its own: {names} cannot be passed as well.",
-            hint="Make it so: bn.Chat(…, model=…), or set box.model and box.system.",
-        )
-    if chat._client is None and chat._async_client is not None:
-        raise InvalidInput(
-            "This conversation has an async client only.", hint="Make it with client=bn.Client(…)."
-        )

@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from beatra_nb.core.errors import BeatraError, InvalidInput
 from beatra_nb.core.request import ChatRequest
-from beatra_nb.display.clean import one_line, visible
-from beatra_nb.display.live import _Cleaner
-from beatra_nb.display.pieces import credits_of, figure, seconds
+from beatra_nb.display.clean import Cleaner, one_line, visible
 from beatra_nb.display.watching import look_around, surface
 from beatra_nb.interact import work
 from beatra_nb.interact.choices import chat_models
+from beatra_nb.interact.columns import column_of
 from beatra_nb.interact.lanes import MOST, Lane, labels_of, lanes_of
 from beatra_nb.interact.panel import Panel
 from beatra_nb.interact.rounds import LETTERS, Outcome, Round, again
-from beatra_nb.interact.trouble import trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from beatra_nb.core.client import Client
     from beatra_nb.core.reply import Reply
 
-_SECRET = {"title": "No whole answer came", "message": "Why is told when the round is revealed."}
 _LONGEST = 100_000  # characters of a prompt that the page may send
 
 
@@ -428,7 +425,7 @@ class Compare(Panel):
 
     async def _answer(self, outcome: Outcome, at: int, request: ChatRequest, entered: list[bool]) -> None:
         entered.append(True)
-        cleaner, state, stream = _Cleaner(), "failed", None
+        cleaner, state, stream = Cleaner(), "failed", None
         try:
             stream = self._twin._stream(request)  # starts the sandbox if need be
             began = time.monotonic()
@@ -498,29 +495,12 @@ class Compare(Panel):
     def _column(self, at: int, *, text: bool = False) -> dict[str, Any]:
         """Return a column as the page may know it."""
         key, of = self._columns[at]
-        lane, outcome = self._lanes[of], self._outcomes.get(of)
-        blind, reply = self._hidden, None if outcome is None else outcome.reply
-        label = labels_of(self.lanes)[list(self._lanes).index(of)]
-        column: dict[str, Any] = {
-            "key": key,
-            "letter": LETTERS[at] if blind or (self._doc["blind"] and self._rounds) else "",
-            "label": "" if blind else label,
-            "name": "" if blind else lane.name,
-            "model": "" if blind else one_line(lane.model, 200),
-            "temperature": None if blind else lane.temperature,
-            "extra": "" if blind else lane.extra,
-            "state": "" if outcome is None else outcome.state,
-            "votes": 0 if outcome is None else outcome.votes,
-            "note": "" if outcome is None else _note(outcome, blind),
-            "facts": [] if blind or outcome is None else _facts(outcome),
-            "answered": "" if blind or reply is None else _answered(reply),
-            "request_id": "" if blind or reply is None else one_line(reply.request_id or "", 200),
-            "error": None,
-        }
-        if outcome is not None and outcome.error is not None:
-            column["error"] = _SECRET if blind else trouble(outcome.error)
+        outcome, label = self._outcomes.get(of), labels_of(self.lanes)[list(self._lanes).index(of)]
+        column = column_of(self._lanes[of], label, outcome, hidden=self._hidden)
+        column["key"] = key
+        column["letter"] = LETTERS[at] if self._hidden or (self._doc["blind"] and self._rounds) else ""
         if text:
-            column["text"] = "" if reply is None else visible(reply.text)
+            column["text"] = "" if outcome is None or outcome.reply is None else visible(outcome.reply.text)
         return column
 
     def _remove(self, key: str) -> None:
@@ -624,39 +604,3 @@ def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput(f"{name} must be True or False, not {value!r:.40}.")
     return value
-
-
-def _answered(reply: Reply) -> str:
-    """Return who answered: ``auto → the model``."""
-    names = (one_line(reply.asked_model, 100), one_line(reply.model, 100))
-    return " → ".join(dict.fromkeys(name for name in names if name))
-
-
-def _facts(outcome: Outcome) -> list[str]:
-    """Return times, tokens and credits in words."""
-    reply = outcome.reply
-    out = [f"first words {words}"] if (words := seconds(outcome.first)) else []
-    if reply is None:
-        return out
-    if time_ := seconds(reply.elapsed):
-        out.append(time_)
-    if reply.usage is not None:
-        tokens = reply.usage.completion_tokens
-        out += [f"{figure(tokens)} {'token' if tokens == 1 else 'tokens'}"] if tokens else []
-        out += [words] if (words := credits_of(reply.usage.credits)) else []
-    return out
-
-
-def _note(outcome: Outcome, blind: bool) -> str:
-    """Return what must be known of an answer that is not whole."""
-    reply = outcome.reply
-    if outcome.state == "stopped":
-        return "Stopped: this is not the whole answer." if reply else "Stopped before any words came."
-    if reply is not None and not reply.complete and outcome.over:
-        why = one_line(reply.cut_by or "", 300).rstrip(".")
-        return f"Cut short{f': {why}' if why and not blind else ''}. This is not the whole answer."
-    if reply is not None and reply.finish_reason == "length":
-        return "It stops here because it reached its limit of tokens."
-    if reply is not None and outcome.state == "done" and not reply.text.strip():
-        return "The answer is empty."
-    return ""

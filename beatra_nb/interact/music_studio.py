@@ -8,6 +8,7 @@ meanwhile, *Cancel* is heard while one does, and the journal finds every job aga
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import weakref
 from collections.abc import Mapping
@@ -26,8 +27,6 @@ from beatra_nb.interact.studio_fields import StudioFields
 from beatra_nb.interact.takes import Production, difference
 
 if TYPE_CHECKING:
-    import concurrent.futures
-
     from beatra_nb.core.client import Client
     from beatra_nb.core.media import Artifact, Clip, Embed
     from beatra_nb.core.music import Reference as Given
@@ -190,7 +189,7 @@ class MusicStudio(StudioFields):
         production, future = self._start({**given, **overrides}, reference)
         try:
             work.wait(_until(production, future, wait, seconds))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, concurrent.futures.CancelledError):  # the latter: the studio was closed
             raise interrupted_task(production.task) from None
         if (error := production.failure()) is not None:
             raise error

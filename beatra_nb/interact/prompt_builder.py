@@ -8,10 +8,9 @@ reads what is typed, ``prompt_rows`` what is pasted, ``prompt_edits`` is what a 
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -237,7 +236,7 @@ class PromptBuilder(Editing):
         chosen = [self._row_at(each) for each in places]
         prompt = self.prompt
         try:
-            return Results(work.wait(self._followed(prompt, chosen)))
+            return Results(work.wait(self._wait_for_rows(prompt, chosen)))
         except (KeyboardInterrupt, concurrent.futures.CancelledError):
             raise Interrupted(
                 "Stopped before every row had its answer.",
@@ -255,10 +254,6 @@ class PromptBuilder(Editing):
     def restore(self, version: int) -> None:
         """Bring back the prompt of a version, with the answers that it got."""
         self.ask_restore(version)
-
-    async def _followed(self, prompt: Prompt, rows: Sequence[Row]) -> list[Answer]:
-        # Work of this panel like any other, so that Stop reaches it.
-        return await asyncio.wrap_future(self._begin(self._ask_rows(prompt, rows)))
 
     def ask_code(self) -> str:
         """Return the Python that sends the same."""

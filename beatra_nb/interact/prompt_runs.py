@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, overload
 
 from beatra_nb.core import seams
-from beatra_nb.core.errors import BeatraError, ConfigurationError, InvalidInput
+from beatra_nb.core.errors import BeatraError, InvalidInput
+from beatra_nb.core.frames import load_pandas
 from beatra_nb.core.seams import Showable
 
 if TYPE_CHECKING:
@@ -195,13 +196,7 @@ def frame(rows: Sequence[tuple[Mapping[str, Any], Answer | None]]) -> pandas.Dat
     ConfigurationError
         If pandas is not installed.
     """
-    try:
-        import pandas as pd
-    except ImportError as problem:
-        raise ConfigurationError(
-            "A frame needs pandas, which is not installed.",
-            hint="Install it with: pip install 'beatra-nb[frames]'. builder.answers is a plain list.",
-        ) from problem
+    pd = load_pandas()
     names = list(dict.fromkeys(name for row, _ in rows for name in row))
     parts = list(dict.fromkeys(name for _, answer in rows if answer for name in answer.fields))
     told = list(dict.fromkeys([*(parts or ["text"]), *FACTS]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from beatra_nb.core.conversation import _end_unknown
+from beatra_nb.core.conversation import end_unknown
 from beatra_nb.core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -37,6 +38,18 @@ class Row:
     values: dict[str, Any]
     answer: Answer | None = None
     asking: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Rows that are asked for together, with the values that they had when it began."""
+
+    prompt: Prompt
+    rows: list[tuple[Row, dict[str, Any]]]
+    version: Version | None = None
+    hopeless: Exception | None = None  # why there is no point in going on
+    begun: bool = False
+    ended: bool = False
 
 
 class Asking(Panel):
@@ -84,7 +97,7 @@ class Asking(Panel):
             chosen = self._rows if rows is None else [self._rows[self._place_of(each)] for each in rows]
             if left:
                 chosen = [row for row in chosen if not self._settled(prompt, row)]
-            self._begin(self._ask_rows(prompt, chosen, self._prepared(prompt, chosen)))
+            self._start(prompt, chosen)
 
     def ask_stop(self) -> bool:
         """Stop asking; return whether anything was stopped."""
@@ -92,54 +105,56 @@ class Asking(Panel):
 
     # ── asking ──
 
-    def _prepared(
+    def _start(
         self, prompt: Prompt, rows: Sequence[Row]
-    ) -> tuple[Version, list[tuple[Row, dict[str, Any]]]]:
-        """Find the prompt's version, and take the rows as they are at this moment."""
+    ) -> tuple[Batch, concurrent.futures.Future[list[Answer]]]:
+        """Take the rows as they are at this moment, and begin to ask for them."""
         with self._lock:
             if rows and not any(sendable(prompt, row.values) for row in rows):
                 prompt.request(rows[0].values)  # nothing can be sent: this says why
-            fresh = [(row, dict(row.values)) for row in rows if not row.asking]
-            version = self._version_of(prompt)
+            batch = Batch(prompt, [(row, dict(row.values)) for row in rows if not row.asking])
+            batch.version = self._version_of(prompt)
             places = {row.id: at for at, row in enumerate(self._rows)}
-            for row, _ in fresh:
+            for row, _ in batch.rows:
                 row.asking = True
                 self._tell_state(row, places.get(row.id))
             self._tell_answer()
-            run: dict[str, Any] = dict(self._doc["run"]) if self._running else {"done": 0, "of": 0, "failed": 0}
-            self._doc.set("run", value={**run, "on": True, "of": run["of"] + len(fresh), "note": ""})
+            run: dict[str, Any] = (
+                dict(self._doc["run"]) if self._running else {"done": 0, "of": 0, "failed": 0}
+            )
+            self._doc.set("run", value={**run, "on": True, "of": run["of"] + len(batch.rows), "note": ""})
             self._running += 1
-            return version, fresh
+            future = self._begin(self._ask_rows(batch))
+        # What is stopped before it has begun never comes to its own end.
+        future.add_done_callback(lambda _: None if batch.begun else self._end(batch))
+        return batch, future
 
-    async def _ask_rows(
-        self,
-        prompt: Prompt,
-        rows: Sequence[Row],
-        prepared: tuple[Version, list[tuple[Row, dict[str, Any]]]] | None = None,
-    ) -> list[Answer]:
+    async def _wait_for_rows(self, prompt: Prompt, rows: Sequence[Row]) -> list[Answer]:
+        """Ask for rows as any other work of the panel, which Stop reaches, and wait until all of it is over."""
+        batch, future = self._start(prompt, rows)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            while not batch.ended:  # a future that is cancelled is so before its work has ended
+                await asyncio.sleep(0.01)
+
+    async def _ask_rows(self, batch: Batch) -> list[Answer]:
         """Ask for rows; return what came of each."""
-        version, fresh = prepared or self._prepared(prompt, rows)
+        batch.begun = True
         if self._gate is None:
             self._gate = asyncio.Semaphore(AT_ONCE)
-        hopeless: list[BaseException] = []
         try:
-            jobs = [self._one(prompt, version, row, values, hopeless) for row, values in fresh]
-            found = await asyncio.gather(*jobs)
+            found = await asyncio.gather(*(self._one(batch, row, values) for row, values in batch.rows))
         finally:
-            self._end(fresh, hopeless)
+            self._end(batch)
         return [each for each in found if each is not None]
 
-    async def _one(
-        self,
-        prompt: Prompt,
-        version: Version,
-        row: Row,
-        values: dict[str, Any],
-        hopeless: list[BaseException],
-    ) -> Answer | None:
+    async def _one(self, batch: Batch, row: Row, values: dict[str, Any]) -> Answer | None:
+        prompt, version = batch.prompt, batch.version
         assert self._gate is not None  # noqa: S101 - made by the caller
+        assert version is not None  # noqa: S101 - found before anything is begun
         async with self._gate:
-            if hopeless:
+            if batch.hopeless is not None:
                 return None
             answer = Answer(values, version.number, row_id=row.id)
             began = time.monotonic()
@@ -150,14 +165,14 @@ class Asking(Panel):
                     messages, keywords = prompt.messages(values), prompt.keywords()
                     answer.reply = await self._twin.chat(messages, **keywords, idempotency_key=key)
                 except BaseException as error:
-                    self._remember_key(request.json, key if _end_unknown(error) else None)
+                    self._remember_key(request.json, key if end_unknown(error) else None)
                     raise
                 self._remember_key(request.json, None)
             except Exception as error:  # of a defect as well: the other rows go on
                 answer.error = error.with_traceback(None)
                 answer.reply = getattr(error, "reply", None)
                 if isinstance(error, _HOPELESS):
-                    hopeless.append(error)
+                    batch.hopeless = error
             answer.seconds = time.monotonic() - began
             self._take(version, row, answer)
             return answer
@@ -183,21 +198,22 @@ class Asking(Panel):
             else:
                 self._tell_version(version)
 
-    def _end(self, fresh: list[tuple[Row, dict[str, Any]]], hopeless: list[BaseException]) -> None:
+    def _end(self, batch: Batch) -> None:
         with self._lock:
-            left = [row for row, _ in fresh if row.asking]
+            if batch.ended:
+                return
+            batch.ended = True
+            left = [row for row, _ in batch.rows if row.asking]
             places = {row.id: at for at, row in enumerate(self._rows)}
             for row in left:
                 row.asking = False
                 self._tell_state(row, places.get(row.id))
             self._running -= 1
             self._prices.forget()
-            note = self._doc["run"]["note"]
             if left:
-                why = f"after this: {words_of(hopeless[0])}" if hopeless else "by hand"
+                why = f"after this: {words_of(batch.hopeless)}" if batch.hopeless else "by hand"
                 rest = f"{len(left):,} {'row was' if len(left) == 1 else 'rows were'} left."
-                note = f"Stopped {why.rstrip('.')}. {rest}"
-            self._doc.set("run", "note", value=note)
+                self._doc.set("run", "note", value=f"Stopped {why.rstrip('.')}. {rest}")
             self._doc.set("run", "on", value=self._running > 0)
             self._refresh()
 

@@ -7,19 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from beatra_nb.core.errors import (
-    APIError,
-    BeatraError,
-    ConnectionFailed,
-    IncompleteStream,
-    InvalidInput,
-    Timeout,
-)
+from beatra_nb.core.conversation import end_unknown
+from beatra_nb.core.errors import InvalidInput
+from beatra_nb.core.frames import load_pandas
 from beatra_nb.core.policy import new_key
 
 if TYPE_CHECKING:
     import pandas
 
+    from beatra_nb.core.errors import BeatraError
     from beatra_nb.core.reply import Reply
     from beatra_nb.core.request import ChatRequest
     from beatra_nb.interact.lanes import Lane
@@ -160,23 +156,15 @@ def again(request: ChatRequest, outcome: Outcome) -> ChatRequest:
     It is the same call, under the same key, where the service may have finished it: then nothing is paid twice. After
     the service itself has refused it, or has answered, it is a new one.
     """
-    if outcome.state == "stopped" or _end_unknown(outcome.error):
+    if outcome.state == "stopped" or (outcome.error is not None and end_unknown(outcome.error)):
         return request
     key = new_key()
     return replace(request, key=key, wire_key=key)
 
 
-def _end_unknown(error: BeatraError | None) -> bool:
-    if isinstance(error, APIError):
-        return error.code is None  # something in between answered, not the service
-    return isinstance(error, Timeout | ConnectionFailed | IncompleteStream)
-
-
 def frame(outcomes: Sequence[Outcome], *, hidden: bool = False) -> pandas.DataFrame:
     """Make a DataFrame of outcomes, with types that know what is missing."""
-    from beatra_nb.core.task_list import _pandas
-
-    pd = _pandas()
+    pd = load_pandas()
     rows = [_row(each, hidden) for each in outcomes]
     made: pandas.DataFrame = pd.DataFrame(
         {name: pd.Series([row[name] for row in rows], dtype=kind) for name, kind in _COLUMNS.items()}

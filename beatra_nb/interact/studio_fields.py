@@ -85,7 +85,9 @@ class StudioFields(Panel):
             self._settle()
 
     def _unseen(self) -> list[tuple[str, str]]:
-        return [(family, name) for family, values in self._rest.items() for name in values]
+        """Return the options that are sent without a field to show them."""
+        sent = studio_form.fitting(self._rest, self._doc["form"]["model"])
+        return [(family, name) for family, values in sent.items() for name in values]
 
     @property
     def _sandbox_options(self) -> bool:

@@ -83,10 +83,16 @@ class Option:
         if not text:
             return None
         try:
-            return int(text) if self.kind == "whole" else float(text)
+            return int(text)  # a whole number is sent as one, as whoever writes 2 in Python sends it
         except ValueError:
-            what = "a whole number" if self.kind == "whole" else "a number"
-            raise InvalidInput(f"{self.label} must be {what}, not {text!r:.40}.") from None
+            pass
+        try:
+            if self.kind == "number":
+                return float(text)
+        except ValueError:
+            pass
+        what = "a whole number" if self.kind == "whole" else "a number"
+        raise InvalidInput(f"{self.label} must be {what}, not {text!r:.40}.")
 
 
 OPTIONS = (
@@ -161,7 +167,9 @@ def filled(form: Form, values: Mapping[str, Any]) -> Form:
         else:
             fits = name in (*TEXTS, "model") and isinstance(value, str)
         if not fits:
-            raise InvalidInput(f"{name!s:.60} cannot be {value!r:.60}.", hint=_TAKES.get(name, _TAKES["prompt"]))
+            raise InvalidInput(
+                f"{name!s:.60} cannot be {value!r:.60}.", hint=_TAKES.get(name, _TAKES["prompt"])
+            )
         if isinstance(value, str) and len(value) > LONGEST_TEXT:
             raise InvalidInput(f"{name} is too long: {len(value):,} characters, and {LONGEST_TEXT:,} fit.")
         if option is None:
@@ -188,6 +196,12 @@ def split_options(given: Mapping[str, Any] | None) -> tuple[Form, dict[str, dict
     return fields, rest
 
 
+def fitting(rest: Mapping[str, Mapping[str, Any]], model: str) -> dict[str, dict[str, Any]]:
+    """Return those options, of those without fields, that go with a model."""
+    family = family_of(model)
+    return {name: dict(values) for name, values in rest.items() if name not in FAMILIES or name == family}
+
+
 def arguments(form: Form, rest: Mapping[str, Mapping[str, Any]], *, sandbox: bool) -> dict[str, Any]:
     """Return what ``bn.music`` would be called with for what a form says.
 
@@ -196,8 +210,7 @@ def arguments(form: Form, rest: Mapping[str, Mapping[str, Any]], *, sandbox: boo
     InvalidInput
         If an option cannot be read.
     """
-    family = family_of(form["model"])
-    options = {name: dict(values) for name, values in rest.items() if name not in FAMILIES or name == family}
+    options = fitting(rest, form["model"])
     for option in fields_of(form["model"], sandbox=sandbox):
         if (value := option.read(form["options"].get(option.id))) is not None:
             options.setdefault(option.family, {})[option.name] = value

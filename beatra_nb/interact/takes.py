@@ -207,12 +207,14 @@ class Production:
     def card(self) -> dict[str, Any]:
         """Return what a page shows of it, as plain values."""
         live = tasks.live_state(self.task)
-        shown = {name: live[name] for name in ("title", "sandbox", "percent", "elapsed", "expected", "ids")}
+        shown = {name: live[name] for name in ("title", "sandbox", "percent", "elapsed", "expected")}
         stage = {"uploading": "uploading the reference", "sending": "sending the request"}
         facts = [fact for fact in (tasks.models_of(self.task), self._cost()) if fact]
         return {
             **shown,
             "phase": self.phase,
+            # The request id changes with each look, and is told where it matters: in the card of an error.
+            "ids": [each for each in live["ids"] if each[0] == "task"],
             "stage": stage.get(self.phase, live["stage"]),
             "message": live["message"],
             "note": one_line(self._note, 200),

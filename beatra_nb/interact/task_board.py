@@ -81,6 +81,7 @@ class TaskBoard(Panel):
         self._moved = self._seen = (
             time.monotonic()
         )  # when something last began to run, and a page last looked
+        self._still_of: object = None  # what the last still showed
         self._wake = asyncio.Event()
         tree = {
             "rows": [],
@@ -400,7 +401,11 @@ class TaskBoard(Panel):
                 for job in self._lost
             ]
             self._doc.set("lost", value=lost)
-        self._settle()
+            # The still waits for quiet, and a running task is never quiet: it follows what has really changed.
+            news = [(row["id"], row["status"], row["title"]) for row in rows] + [job["key"] for job in lost]
+            if (news, self.note) != self._still_of:
+                self._still_of = news, self.note
+                self._settle()
 
     def _say(self, task: BaseTask, **said: Any) -> None:  # noqa: ANN401
         """Tell the page something about one row."""
@@ -434,10 +439,9 @@ class TaskBoard(Panel):
 
         self._say(task, attached=True, error=None)
         try:
-            if task.done and not task.takes:  # a list does not say what was made
+            if task.done and not task.takes:
                 await self._twin._run(lambda context: jobs.look(context, task))
-            watch = _Watch(self, task)
-            await self._twin._run(lambda context: jobs.wait(context, task, watch, None))
+            await self._twin._run(lambda context: jobs.wait(context, task, _Watch(self, task), None))
             if task.status == "failed" and task.error is not None:
                 self._say(task, error=trouble(task.error))
         except BeatraError as error:
@@ -457,14 +461,16 @@ class TaskBoard(Panel):
                 raise InvalidInput(
                     "This task is not over yet.", hint="Attach to it: it is fetched at its end."
                 )
-            if not task.takes:
+            if not task.takes:  # a list does not say what was made
                 await self._twin._run(lambda context: jobs.look(context, task))
             if not task.clips:
                 raise InvalidInput("This task has made nothing that could be saved.")
+            await self._twin._run(lambda context: jobs.wait(context, task, _Watch(self, task), None))
+            self._local.discard(task.id)
             paths = []
             for clip in task.clips:
                 if clip.data is None:
-                    await self._fetched(clip)
+                    await self._fetched(clip)  # says what keeps it from coming
                 paths.append(await asyncio.to_thread(_save, clip))
             self._say(task, saved=[short_path(path) for path in paths])
         except BeatraError as error:

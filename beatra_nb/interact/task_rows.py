@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from beatra_nb.display import tasks
 from beatra_nb.display.clean import one_line
+from beatra_nb.display.pieces import credits_of, figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ NOT_KNOWN = (
 
 def row_of(task: BaseTask, *, here: bool) -> dict[str, Any]:
     """Return what a page shows of a task; ``here``: this machine does not wait for its result."""
-    made = task.created_at
+    made, paid, back = task.created_at, task.billing.charged, task.billing.refunded
     return {
         "id": one_line(task.id, 200),
         "status": one_line(task.status or "unknown", 40),
@@ -36,11 +37,12 @@ def row_of(task: BaseTask, *, here: bool) -> dict[str, Any]:
         "stage": one_line(task.progress.stage or task.progress.message or "", 80),
         "created": None if made is None else made.timestamp(),
         "elapsed": task.elapsed if task.done else None,
-        "cost": tasks.cost_of(task),
+        "cost": credits_of(paid) or one_line(task.price, 80),
+        "refunded": f"{figure(back)} refunded" if back else "",
         "done": task.done,
         "here": here,
         "canceling": task.cancel_requested_at is not None and not task.done,
-        "fetched": bool(task.takes) and all(clip.data is not None for clip in task.takes),
+        "why": "" if task.error is None else one_line(task.error.message, 200),
     }
 
 

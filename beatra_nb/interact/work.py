@@ -75,11 +75,19 @@ def wait(work: Work[T]) -> T:
 
 
 def twin(client: Client) -> AsyncClient:
-    """Return the client that stands in for another one on the loop: the same account, awaited."""
+    """Return the client that stands in for another one on the loop: the same account, awaited.
+
+    Its connections are closed when the client is gone.
+    """
     with _lock:
         if client not in _twins:
-            _twins[client] = client.twin()
+            _twins[client] = made = client.twin()
+            weakref.finalize(client, _close, made).atexit = False
         return _twins[client]
+
+
+def _close(twin: AsyncClient) -> None:
+    begin(twin.close())
 
 
 def _running() -> asyncio.AbstractEventLoop | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from beatra_nb.core import seams
-from beatra_nb.core.errors import ConfigurationError
+from beatra_nb.core.frames import load_pandas
 from beatra_nb.core.seams import Showable
 from beatra_nb.store.entry import FIELDS, Entry
 
@@ -124,13 +124,7 @@ class JournalView(Showable, Sequence[Entry]):
 
 def frame(entries: Sequence[Entry]) -> pandas.DataFrame:
     """Make a DataFrame of entries, with types that know what is missing."""
-    try:
-        import pandas as pd
-    except ImportError as problem:
-        raise ConfigurationError(
-            "A frame needs pandas, which is not installed.",
-            hint="Install it with: pip install 'beatra-nb[frames]'",
-        ) from problem
+    pd = load_pandas()
     columns: dict[str, Any] = {}
     for name in FIELDS:
         values = [getattr(entry, name) for entry in entries]

@@ -19,6 +19,7 @@ from nbclient import NotebookClient
 
 from beatra_nb.core.reply import Reply, Usage
 from beatra_nb.display import live, live_widget
+from beatra_nb.display.clean import Cleaner
 from beatra_nb.display.watching import Surroundings, look_around, surface
 from tests.display.kernel import Kernel, Message
 
@@ -366,7 +367,7 @@ class TestTerminal:
 
 @given(st.lists(st.text(alphabet=st.characters(), max_size=6), max_size=8))
 def test_deltas_are_made_harmless_whatever_they_are_cut_into(pieces: list[str]) -> None:
-    cleaner = live._Cleaner()
+    cleaner = Cleaner()
     text = "".join(cleaner.clean(piece) for piece in pieces)
     assert not any(ord(letter) < 0x20 and letter not in "\n\t" for letter in text)
     assert not set(text) & {"\x7f", "\x9b", "\u202e", "\u2066", "\u200f"}

@@ -66,7 +66,7 @@ def round_(number):
 
 # What is left, after what has been stopped has had a moment to end.
 LEFT = """
-import asyncio, ctypes, ctypes.util, gc, threading, time
+import asyncio, contextlib, ctypes, gc, sys, threading, time
 import comm, ipywidgets, psutil
 from beatra_nb.interact import work
 from beatra_nb.interact.document import Document
@@ -94,9 +94,9 @@ def left():
         "objects": objects(),
         "threads": sorted(threads),
     }
-    trim = getattr(ctypes.CDLL(ctypes.util.find_library("c")), "malloc_trim", None)
-    if trim is not None:
-        trim(0)  # what is free belongs to nobody
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # not every C library has it
+            ctypes.CDLL(None).malloc_trim(0)  # what is free belongs to nobody
     return found | {"memory": psutil.Process().memory_info().rss}
 """
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import base64
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -415,6 +417,28 @@ def test_a_wait_that_is_too_short_leaves_the_task_going(studio: Make) -> None:
     assert card(panel)["phase"] == "running"
     panel.ask_cancel(1)
     over(panel)
+
+
+def test_an_interrupt_stops_the_waiting_and_not_the_task(studio: Make) -> None:
+    panel = studio(model_options={"sandbox": {"seconds": 240}})
+    begun = threading.Thread(target=lambda: (until(lambda: panel.tasks), _thread.interrupt_main()))
+    begun.start()
+    with pytest.raises(KeyboardInterrupt, match="goes on"):
+        panel.create()
+    begun.join()
+    assert card(panel)["phase"] == "running"
+    panel.ask_cancel(1)
+    assert over(panel)["phase"] == "canceled"
+
+
+def test_closing_ends_a_wait_in_a_cell(studio: Make) -> None:
+    panel = studio(model_options={"sandbox": {"seconds": 240}})
+    closed = threading.Thread(target=lambda: (until(lambda: panel.tasks), panel.close()))
+    closed.start()
+    with pytest.raises(KeyboardInterrupt, match="goes on"):
+        panel.create()
+    closed.join()
+    panel.tasks[0].cancel()
 
 
 # ── the reference ──

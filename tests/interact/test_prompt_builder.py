@@ -21,7 +21,7 @@ from beatra_nb.interact.prompt_builder import PromptBuilder
 from tests.display.audit import audit
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-HOSTILE = "<img src=x onerror=\"window.pwned=1\"></textarea><script>pwned=1</script>\u202e{name}"
+HOSTILE = '<img src=x onerror="window.pwned=1"></textarea><script>pwned=1</script>\u202e{name}'
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,10 @@ def test_variables_are_found_and_the_preview_follows_what_is_typed(build: Callab
     assert hand["preview"]["messages"] == [{"role": "user", "content": 'Say hi as {"json": 1}'}]
     assert hand["preview"]["tokens"] > 5
     hand.type("system", "Be brief, {word}.")
-    assert [each["content"] for each in hand["preview"]["messages"]] == ["Be brief, hi.", 'Say hi as {"json": 1}']
+    assert [each["content"] for each in hand["preview"]["messages"]] == [
+        "Be brief, hi.",
+        'Say hi as {"json": 1}',
+    ]
     assert hand["preview"]["messages"] == hand.builder.messages(0)
     # A column of nothing that nothing uses is gone again; one with a value stays.
     hand.type("user", "Say {word} to {nam}")
@@ -170,13 +173,15 @@ def test_settings_reach_the_request(build: Callable[..., Hand]) -> None:
     hand = build("Hi")
     for name, text in {"temperature": "0.2", "max_tokens": "7", "model": "sandbox-scripted"}.items():
         hand.type(name, text)
-    hand.type("schema", '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}')
+    hand.type(
+        "schema", '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}'
+    )
     body = hand.builder.prompt.request().body
     assert (body["temperature"], body["max_tokens"], body["model"]) == (0.2, 7, "sandbox-scripted")
     hand.type("max_tokens", "")
     hand.run()
     assert [name for name, _ in hand["answer"]["parts"]] == ["city"]
-    assert list(hand.builder.results)[0] == "city"
+    assert next(iter(hand.builder.results)) == "city"
 
 
 def test_python_and_hand_change_one_prompt(build: Callable[..., Hand]) -> None:
@@ -210,7 +215,10 @@ def test_examples_are_added_edited_moved_and_removed(build: Callable[..., Hand])
     hand.ask("example_edit", id=second, part="assistant", value="two {n}")
     hand.ask("example_move", id=second, by=-1)
     hand.ask("example_move", id=second, by=-1)  # it is the first already
-    assert [(each.user, each.assistant) for each in hand.builder.prompt.examples] == [("2", "two {n}"), ("1", "one")]
+    assert [(each.user, each.assistant) for each in hand.builder.prompt.examples] == [
+        ("2", "two {n}"),
+        ("1", "one"),
+    ]
     assert [each["id"] for each in hand["examples"]] == [second, first]
     hand.ask("example_drop", id=first)
     assert [each["content"] for each in hand.builder.messages()] == ["2", "two {n}", "Q"]
@@ -224,7 +232,10 @@ def test_rows_come_from_tables_lists_and_texts(build: Callable[..., Hand]) -> No
     frame = pd.DataFrame({"city": ["Oslo", None], "n": [1, 2], "x": [1.5, float("nan")]})
     hand = build("{city} {n:d}", rows=frame)
     assert hand["columns"] == ["city", "n", "x"]
-    assert [row["v"] for row in hand["rows"]] == [{"city": "Oslo", "n": "1", "x": "1.5"}, {"city": None, "n": "2", "x": None}]
+    assert [row["v"] for row in hand["rows"]] == [
+        {"city": "Oslo", "n": "1", "x": "1.5"},
+        {"city": None, "n": "2", "x": None},
+    ]
     assert hand.builder.messages(0)[0]["content"] == "Oslo 1"
     hand.builder.rows = [{"city": "Rome", "n": 3}]
     assert hand.builder.rows == [{"city": "Rome", "n": 3}]
@@ -280,27 +291,26 @@ def test_a_table_is_pasted(build: Callable[..., Hand]) -> None:
     assert len(hand.builder.rows) == 2  # what is refused changes nothing
 
 
-@given(
-    st.lists(
-        st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8), min_size=2, max_size=2),
-        min_size=1,
-        max_size=5,
-    )
-)
-def test_every_pasted_cell_arrives(rows: list[list[str]]) -> None:
-    text = "\n".join("\t".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows)
-    wanted = [[cell if cell.strip() else None for cell in row] for row in rows]
-    wanted = [row for row in wanted if any(row)]
-    if not wanted:
+CELL = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
+
+
+@given(st.lists(st.tuples(CELL, CELL), min_size=1, max_size=5))
+def test_every_pasted_cell_arrives(given: list[tuple[str, str]]) -> None:
+    rows = [row for row in given if "".join(row).strip()]
+    if not rows:
         return
+    text = "\n".join("\t".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows)
     read = prompt_rows.read_table(text, header=False)
-    assert [[None if v is None else str(v) for v in row.values()] for row in read.rows] == [
-        [None if v is None else v if not _numeric(read, i) else v.strip() for i, v in enumerate(row)] for row in wanted
-    ]
+    for row, found in zip(rows, read.rows, strict=True):
+        for cell, (name, value) in zip(row, found.items(), strict=True):
+            if not cell.strip():
+                assert value is None
+            else:
+                assert str(value) == (cell.strip() if _numeric(read, name) else cell)
 
 
-def _numeric(read: prompt_rows.Pasted, at: int) -> bool:
-    return any(isinstance(row[read.columns[at]], int | float) for row in read.rows)
+def _numeric(read: prompt_rows.Pasted, name: str) -> bool:
+    return any(isinstance(row[name], int | float) for row in read.rows)
 
 
 # ── running ──
@@ -320,7 +330,18 @@ def test_run_one_row_by_hand_and_all_from_python(build: Callable[..., Hand], box
     assert results.answers == hand.builder.answers
     assert [row["a"]["state"] for row in hand["rows"]] == ["done"] * 3
     frame = hand.builder.results
-    columns = ["name", "text", "model", "request_id", "tokens", "credits", "seconds", "error", "score", "version"]
+    columns = [
+        "name",
+        "text",
+        "model",
+        "request_id",
+        "tokens",
+        "credits",
+        "seconds",
+        "error",
+        "score",
+        "version",
+    ]
     assert list(frame) == columns
     assert list(frame.name) == ["Ada", "Bob", "Cy"]
     assert list(frame.text) == [each.text for each in hand.builder.answers if isinstance(each, bn.Reply)]
@@ -344,11 +365,13 @@ def test_a_rows_column_may_be_called_as_the_answers_are(build: Callable[..., Han
     assert frame.text[0] == "a"
 
 
-def test_errors_stay_with_their_row_and_can_be_retried(build: Callable[..., Hand], box: sandbox.Sandbox) -> None:
+def test_errors_stay_with_their_row_and_can_be_retried(
+    build: Callable[..., Hand], box: sandbox.Sandbox
+) -> None:
     hand = build("Say hi to {name}", rows=[{"name": "Ada"}, {"name": None}, {"name": "Cy"}])
     plan = hand.ask("plan")
     assert (plan["calls"], plan["left"], plan["unfit"]) == (2, 2, 1)
-    box.inject("status:500")
+    box.inject("500")
     hand.run(0)
     assert hand.row(0)["a"]["state"] == "error"
     assert hand["answer"]["trouble"]["request_id"]
@@ -382,7 +405,7 @@ def test_nothing_is_sent_where_nothing_can_be(build: Callable[..., Hand], box: s
 def test_a_wrong_key_stops_the_rest(build: Callable[..., Hand], box: sandbox.Sandbox) -> None:
     hand = build("{n}", rows=range(20))
     for _ in range(20):
-        box.inject("status:401")
+        box.inject("401")
     hand.run()
     assert hand["run"]["note"].startswith("Stopped after this: AuthenticationError")
     asked = [each for each in hand.builder.answers if each is not None]
@@ -430,6 +453,17 @@ def test_stop_reaches_a_run_that_a_cell_waits_for(build: Callable[..., Hand], bo
         hand.builder.run()
     presser.join()
     assert hand["run"]["on"] is False
+    assert [row["a"] for row in hand["rows"]] == [None] * 3
+
+
+def test_what_is_stopped_before_it_began_is_over_as_well(build: Callable[..., Hand]) -> None:
+    hand = build("Tell {n}", rows=range(3))
+    for _ in range(30):
+        hand.ask("run")
+        hand.ask("stop")
+        hand.wait()
+    until(lambda: not any(row.asking for row in hand.builder._rows))
+    assert all(each.ok for each in hand.builder.run())
 
 
 def test_a_row_may_go_while_it_is_asked_for(build: Callable[..., Hand], box: sandbox.Sandbox) -> None:
@@ -454,9 +488,12 @@ def test_versions_scores_diff_and_restore(build: Callable[..., Hand]) -> None:
     hand.ask("note", version=1, text="warm")
     hand.type("user", "Say bye to {name}")
     assert hand["version"] == 0
-    assert "+  \"user\": \"Say bye to {name}\"" in hand.ask("diff", version=1)
+    assert '+  "user": "Say bye to {name}"' in hand.ask("diff", version=1)
     hand.run(0)
-    assert [(each["n"], each["score"], each["notes"]) for each in hand["versions"]] == [(1, "4.5", "warm"), (2, "", "")]
+    assert [(each["n"], each["score"], each["notes"]) for each in hand["versions"]] == [
+        (1, "4.5", "warm"),
+        (2, "", ""),
+    ]
     assert [row["a"]["version"] for row in hand["rows"]] == [2, 1]
     hand.ask("restore", version=1)
     assert hand.builder.prompt.user == "Say hi to {name}"
@@ -534,12 +571,20 @@ def test_with_a_thousand_rows_a_change_is_one_small_message(build: Callable[...,
     hand.cell(500, "name", "Ada")
     hand.ask("select", row=hand.row(500)["id"])
     hand.builder._doc.flush()
-    assert 1 <= len(hand.told) <= 3
+    paths = [path for each in hand.told for _, path, _ in each["patch"]]
+    assert ["rows"] not in paths
+    assert ["rows", 500, "v", "name"] in paths
     assert sum(len(json.dumps(each)) for each in hand.told) < 2000
 
 
 def test_hostile_text_is_only_text(build: Callable[..., Hand]) -> None:
-    hand = build(HOSTILE, system=HOSTILE, rows=[{"name": HOSTILE, "<b>": HOSTILE}], examples=[(HOSTILE, HOSTILE)], name=HOSTILE)
+    hand = build(
+        HOSTILE,
+        system=HOSTILE,
+        rows=[{"name": HOSTILE, "<b>": HOSTILE}],
+        examples=[(HOSTILE, HOSTILE)],
+        name=HOSTILE,
+    )
     hand.run()
     hand.ask("note", version=1, text=HOSTILE)
     assert "\u202e" not in hand["preview"]["messages"][0]["content"]
@@ -547,20 +592,35 @@ def test_hostile_text_is_only_text(build: Callable[..., Hand]) -> None:
         audit(display.to_html(thing))
         assert "\u202e" not in display.to_markdown(thing) + display.to_plain(thing)
     assert "no field" in hand.refused("edit", field="__class__", value="x")
-    for args in ({"row": [], "column": "name", "value": "x"}, {"row": hand.row(0)["id"], "column": "name", "value": 5}):
+    for args in (
+        {"row": [], "column": "name", "value": "x"},
+        {"row": hand.row(0)["id"], "column": "name", "value": 5},
+    ):
         assert "error" in hand.try_("cell", **args)
     assert "error" in hand.try_("example_edit", id={}, part="user", value="x")
 
 
 def test_the_still_says_everything_and_stays_small(build: Callable[..., Hand]) -> None:
-    hand = build("Hi {name}", system="Be kind", rows=[f"n{n}" for n in range(300)], temperature=0.5, name="Greeting")
+    hand = build(
+        "Hi {name}", system="Be kind", rows=[f"n{n}" for n in range(300)], temperature=0.5, name="Greeting"
+    )
     hand.run(0, 1)
     hand.builder.score(0, 3)
     plain = display.to_plain(hand.builder)
-    for word in ("Greeting", "Be kind", "Hi {name}", "n0", "temperature 0.5", "sandbox", "not asked yet", "250 more rows", "★ 3"):
+    for word in (
+        "Greeting",
+        "Be kind",
+        "Hi {name}",
+        "n0",
+        "temperature 0.5",
+        "sandbox",
+        "not asked yet",
+        "260 more rows",
+        "★ 3",
+    ):
         assert word in plain
     assert len(display.to_html(hand.builder)) < 60_000
-    assert "PromptBuilder('Hi {name}', 300 rows)" == repr(hand.builder)
+    assert repr(hand.builder) == "PromptBuilder('Hi {name}', 300 rows)"
     assert WIDGET not in hand.builder._repr_mimebundle_()
     assert "2 rows" in display.to_plain(hand.builder.run([0, 1]))
 

@@ -10,7 +10,16 @@ const turn = (id, more = {}) => ({ id, you: `Say ${id}`, text: `Answer **${id}**
 const tree = (more = {}) => ({ title: "Talk", turns: [], live: null, branches: [], branch: 0, system: "", model: "auto", models: ["auto"], sandbox: true, ...more });
 let model, root, close;
 
-beforeEach(() => openPanelPage());
+/** Sizes do not change where nothing is laid out. */
+class NoSizes {
+  observe() {}
+  disconnect() {}
+}
+
+beforeEach(() => {
+  openPanelPage();
+  globalThis.ResizeObserver = NoSizes;
+});
 
 function open(more) {
   model = new PanelModel(tree(more));

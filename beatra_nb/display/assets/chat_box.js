@@ -174,6 +174,7 @@ class ChatView extends PanelView {
     this.first = 0; // of the turns that are in the page
     this.branch = -1;
     this.stuck = true; // the reader is at the end, and stays there
+    this.top = 0; // how far down the reader was last
     /** @type {Item | null} */
     this.pending = null; // said, and not heard yet by a kernel that may be busy
     /** @type {Item | null | undefined} */
@@ -204,6 +205,15 @@ class ChatView extends PanelView {
     card.append(this.head(), this.systemFold(), this.frame(), this.composer());
     this.root.append(card);
     this.listen();
+    // Whatever grows, and whenever it is laid out: told before it is painted, and without asking for a layout.
+    this.sizes = new ResizeObserver(() => this.follow());
+    this.sizes.observe(this.turns);
+    this.sizes.observe(this.log);
+  }
+
+  close() {
+    this.sizes.disconnect();
+    super.close();
   }
 
   head() {
@@ -246,9 +256,6 @@ class ChatView extends PanelView {
     this.system.addEventListener("input", this.tellSystem);
     this.system.addEventListener("blur", () => this.tellSystem.now());
     this.log.addEventListener("scroll", () => this.scrolled(), { passive: true });
-    // JupyterLab refuses a line break in anything within a cell, because Shift+Enter runs it: it must not hear of ours.
-    const keep = (/** @type {InputEvent} */ event) => event.inputType === "insertLineBreak" && event.stopPropagation();
-    this.root.addEventListener("beforeinput", keep, true);
     this.root.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.pressed(event));
   }
 
@@ -283,7 +290,6 @@ class ChatView extends PanelView {
     const said = this.said.get(String(live?.id));
     if (!said) return;
     said.write(live.text, true);
-    this.follow();
   }
 
   drawTurns() {
@@ -348,17 +354,25 @@ class ChatView extends PanelView {
     this.first = Math.max(0, this.first - this.shown());
     this.drawTurns();
     this.log.scrollTop = this.log.scrollHeight - fromEnd;
+    this.top = this.log.scrollTop;
     if (this.earlier.hidden) this.log.focus({ preventScroll: true });
   }
 
+  /** Going up leaves the end, and coming near it is being there; a text that grew meanwhile is neither. */
   scrolled() {
-    this.stuck = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR;
+    const { scrollTop: top, scrollHeight, clientHeight } = this.log;
+    if (scrollHeight - top - clientHeight < NEAR) this.stuck = true;
+    else if (top < this.top - 1) this.stuck = false;
+    this.top = top;
     this.latest.hidden = this.stuck;
   }
 
   /** Stay at the end, unless the reader has gone up. */
   follow() {
-    if (this.stuck) this.log.scrollTop = this.log.scrollHeight;
+    if (this.stuck) {
+      this.log.scrollTop = this.log.scrollHeight;
+      this.top = this.log.scrollTop;
+    }
     this.latest.hidden = this.stuck;
   }
 

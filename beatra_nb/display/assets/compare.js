@@ -17,12 +17,11 @@ import { badge, button, copyText, errorCard, field, fillSelect, focusIn, input, 
 const PAUSE = 500; // milliseconds without a key until the kernel is told what was written
 const STATES = { "": "", waiting: "Waiting for the first words …", writing: "Writing …", done: "", stopped: "", failed: "" };
 
-/** Show or hide; a focus that would be lost goes elsewhere. @param {HTMLElement} node @param {boolean} shown @param {HTMLElement} heir */
-function show(node, shown, heir) {
+/** Show or hide; returns whether the focus is lost by that. @param {HTMLElement} node @param {boolean} shown */
+function show(node, shown) {
   const focused = shown ? null : focusIn(node);
-  const lost = focused !== null && node.contains(focused);
   node.hidden = !shown;
-  if (lost) heir.focus();
+  return focused !== null && node.contains(focused);
 }
 
 /** One lane. */
@@ -78,6 +77,7 @@ class LaneView {
     foot.append(this.facts, this.who, actions);
     this.root.append(this.named, this.settings, this.extra, this.box, foot);
     this.lane = lane;
+    this.lost = false; // whether the focus was on something that has gone
     /** @type {string} */
     this.failure = "";
   }
@@ -117,7 +117,7 @@ class LaneView {
     const votes = lane.votes === 1 ? "1 vote" : `${lane.votes} votes`;
     setText(this.tally, votes);
     this.tally.hidden = lane.votes === 0;
-    show(this.settings, !tree.blind, this.box);
+    const away = [show(this.settings, !tree.blind)];
     this.drawSettings(lane, tree);
     setText(this.extra, lane.extra);
     this.extra.hidden = !lane.extra;
@@ -139,10 +139,13 @@ class LaneView {
       if (lane.answered) this.who.append(make("div", "bnp-quiet", {}, lane.answered));
       if (lane.request_id) this.who.append(requestId(lane.request_id));
     }
-    show(this.stop, open, this.box);
-    show(this.again, lane.state === "failed" || lane.state === "stopped", this.box);
-    show(this.copy, !open && lane.text !== "", this.box);
-    show(this.vote, tree.hidden && !tree.running && lane.state !== "" && lane.text !== "", this.box);
+    away.push(
+      show(this.stop, open),
+      show(this.again, lane.state === "failed" || lane.state === "stopped"),
+      show(this.copy, !open && lane.text !== ""),
+      show(this.vote, tree.hidden && !tree.running && lane.state !== "" && lane.text !== ""),
+    );
+    this.lost = away.includes(true);
     setText(this.vote, `Vote ${lane.letter}`);
     this.vote.setAttribute("aria-keyshortcuts", String(at + 1));
     this.vote.title = `Vote for ${lane.letter} (key ${at + 1})`;
@@ -212,7 +215,7 @@ class CompareView extends PanelView {
     this.score = make("div", "bnp-bar bnp-compare-score", { hidden: "" });
     card.append(bar, body, this.grid, this.score);
     this.root.append(card);
-    this.root.addEventListener("keydown", (event) => this.key(event));
+    this.root.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.key(event));
   }
 
   /** @param {KeyboardEvent} event */
@@ -277,15 +280,17 @@ class CompareView extends PanelView {
     // Both stay where they are and keep their focus: a second press on Run must not meet Stop.
     this.run.setAttribute("aria-disabled", String(tree.running));
     this.halt.setAttribute("aria-disabled", String(!tree.running));
-    show(this.add, !tree.blind, this.run);
+    if (show(this.add, !tree.blind)) this.run.focus();
     this.add.disabled = tree.running || lanes.length >= tree.most;
     const answered = lanes.some((lane) => lane.state !== "");
-    show(this.reveal, tree.hidden && answered && !tree.running, this.run);
+    if (show(this.reveal, tree.hidden && answered && !tree.running)) this.run.focus();
 
     this.grid.style.setProperty("--lanes", String(Math.min(lanes.length, 4)));
     matchList(this.grid, lanes, (lane) => lane.key, (lane) => this.newLane(lane), (_, lane, at) => this.lanes.get(lane.key)?.draw(lane, tree, at));
     const here = new Set(lanes.map((lane) => lane.key));
     for (const [key, lane] of this.lanes) {
+      if (lane.lost) lane.box.focus();
+      lane.lost = false;
       if (here.has(key)) continue;
       lane.pen.lift();
       this.lanes.delete(key);

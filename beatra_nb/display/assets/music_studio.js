@@ -178,7 +178,7 @@ class Studio extends PanelView {
   }
 
   async press() {
-    if (this.hold || this.create.disabled) return;
+    if (this.hold || this.tree.sending) return;
     this.hold = true;
     this.drawCreate();
     this.trouble.replaceChildren();
@@ -349,7 +349,7 @@ class Studio extends PanelView {
 
   drawLyrics() {
     const silent = this.silent.checked;
-    matchList(this.sections, this.tree.sections, String, (name) => button(`[${name}]`, () => this.insert(String(name)), { kind: "quiet", name: `Insert ${name}` }));
+    matchList(this.sections, this.tree.sections, String, (name) => button(`[${name}]`, () => this.insert(String(name)), { kind: "quiet", name: `Insert [${name}]` }));
     for (const node of /** @type {any} */ (this.sections.children)) node.disabled = silent;
     this.lyrics.disabled = silent;
     this.kept.hidden = !silent || !this.lyrics.value;
@@ -417,7 +417,7 @@ class Studio extends PanelView {
       this.cards.delete(key);
     }
     matchList(this.list, order, String, (key) => {
-      const view = new CardView(this.sounds, this.mirror, Number(key));
+      const view = new CardView(this.sounds, this.mirror, Number(key), () => this.create.focus());
       this.cards.set(key, view);
       return view.root;
     });

@@ -194,6 +194,9 @@ export class PanelView {
     this.root = make("div", `bnp ${kind}`, { role: "group", "aria-label": label, "data-lm-suppress-shortcuts": "true" });
     this.note = make("div", "bnp-note", { role: "status", hidden: "" });
     this.root.append(this.note);
+    // JupyterLab refuses a line break in anything within a cell, because Shift+Enter runs it: it must not hear of ours.
+    const keep = (/** @type {InputEvent} */ event) => event.inputType === "insertLineBreak" && event.stopPropagation();
+    this.root.addEventListener("beforeinput", keep, true);
     el.append(this.root);
     this.leave = letSaving(this.root);
   }
@@ -284,11 +287,13 @@ export function button(label, press, { kind = "", title = "", name = "" } = {}) 
   return node;
 }
 
+// Each panel of a page is an instance of this module: a count alone would name fields of several panels alike.
+const instance = Math.random().toString(36).slice(2);
 let fields = 0;
 
 /** A label and what it belongs to. @template {HTMLElement} T @param {string} label @param {T} input @param {string} [hint] */
 export function field(label, input, hint = "") {
-  input.id = input.id || `bnp-field-${++fields}`;
+  input.id = input.id || `bnp-field-${instance}-${++fields}`;
   const node = make("div", "bnp-field");
   node.append(make("label", "bnp-label", { for: input.id }, label), input);
   if (hint) {

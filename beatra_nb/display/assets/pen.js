@@ -15,18 +15,21 @@ export class Pen {
   constructor(paper, drawn = () => {}) {
     this.paper = paper;
     this.drawn = drawn;
-    this.clear();
+    this.text = ""; // what has come
+    this.seen = 0; // how much of it is drawn
+    this.open = false;
+    this.frame = 0;
+    this.last = 0;
+    this.rest = FRAME;
+    this.markdown = new GrowingMarkdown(paper);
   }
 
   /** Begin anew on empty paper. */
   clear() {
-    if (this.frame) cancelAnimationFrame(this.frame);
+    this.lift();
     this.text = "";
     this.seen = 0;
-    this.frame = 0;
-    this.last = 0;
     this.rest = FRAME;
-    this.open = false;
     this.paper.replaceChildren();
     this.markdown = new GrowingMarkdown(this.paper);
   }

@@ -13,14 +13,13 @@ import { announce, make } from "./server.js";
 const PAUSE = 200; // milliseconds after the last key until the kernel hears what was typed
 const SIDES = ["Build", "History", "Code"];
 const SETTINGS = { temperature: "Temperature", max_tokens: "Max tokens", schema: "Schema of the answer" };
-let views = 0;
-
 class View extends PanelView {
   /** @param {import("./panel.js").Mirror} mirror @param {HTMLElement} el */
   constructor(mirror, el) {
     super(mirror, el, "bnp-builder", "Prompt builder");
     this.drawn = ""; // the answer that is shown
-    this.id = `bnp-builder-${++views}`;
+    // Every widget has a module of its own, so that a count would begin anew with each.
+    this.id = `bnp-builder-${Math.random().toString(36).slice(2)}`;
     /** @type {Set<any>} what was typed and not yet heard */
     this.drafts = new Set();
     /** @type {Record<string, {node: any, wrong: HTMLElement}>} */
@@ -99,7 +98,7 @@ class View extends PanelView {
   }
 
   makeEditor() {
-    const half = make("section", "bnp-builder-half bnp-stack", { "aria-label": "What is asked" });
+    const half = make("div", "bnp-builder-half bnp-stack", { role: "group", "aria-label": "What is asked" });
     this.chips = make("ul", "bnp-row bnp-builder-chips", { "aria-label": "Variables" });
     this.examples = make("ol", "bnp-builder-examples");
     this.exampleHead = make("span", "bnp-label", {}, "Examples");
@@ -146,7 +145,7 @@ class View extends PanelView {
   }
 
   makePreview() {
-    const half = make("section", "bnp-builder-half bnp-builder-seen bnp-stack", { "aria-label": "What is sent, and the answer" });
+    const half = make("div", "bnp-builder-half bnp-builder-seen bnp-stack", { role: "group", "aria-label": "What is sent, and the answer" });
     const move = (/** @type {number} */ by) => () => this.move(by);
     this.place = make("span", "bnp-label bnp-figures");
     this.back = button("‹", move(-1), { kind: "quiet", name: "Previous row" });
@@ -168,6 +167,7 @@ class View extends PanelView {
 
   /** A field of the prompt, with a place for what is wrong with it. @param {string} name @param {string} label @param {any} node */
   field(name, label, node) {
+    node.id = `${this.id}-${name}`;
     const box = field(label, node);
     const wrong = make("div", "bnp-builder-wrong", { id: `${this.id}-wrong-${name}`, hidden: "" });
     node.setAttribute("aria-describedby", wrong.id);

@@ -65,6 +65,7 @@ export class History {
     const now = badge("current", "info");
     head.append(make("span", "bnp-title", {}, `Version ${n}`), now, make("span", "bnp-quiet bnp-figures"), make("span", "bnp-space"), changes, restore);
     const notes = textArea("What was better, what was worse?", 1);
+    notes.id = `bnp-builder-notes-${Math.random().toString(36).slice(2)}`;
     const save = later(() => this.mirror.ask("note", { version: n, text: notes.value }).catch(() => {}), PAUSE);
     notes.addEventListener("input", () => save());
     notes.addEventListener("blur", () => save.now());

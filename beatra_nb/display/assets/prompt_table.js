@@ -43,7 +43,7 @@ export class RowTable {
   constructor(mirror, flush) {
     this.mirror = mirror;
     this.flush = flush;
-    this.node = make("section", "bnp-builder-rows", { "aria-label": "Rows" });
+    this.node = make("div", "bnp-builder-rows", { role: "group", "aria-label": "Rows" });
     this.title = make("span", "bnp-title", {}, "Rows");
     this.progress = make("span", "bnp-quiet bnp-figures", {});
     this.all = button("Run all…", () => this.plan(), { title: "Say what it takes, then ask for every row" });
@@ -68,7 +68,7 @@ export class RowTable {
     top.append(this.head);
     this.grid.append(top, this.body);
     this.node.append(this.bar, this.asked, this.paste, this.problem, this.grid);
-    this.grid.addEventListener("scroll", () => this.soon(), { passive: true });
+    this.grid.addEventListener("scroll", () => this.soon(true), { passive: true });
     this.frame = 0;
     /** @type {WeakMap<HTMLTextAreaElement, {row: number, column: string, call: any}>} */
     this.drafts = new WeakMap();
@@ -88,9 +88,9 @@ export class RowTable {
     cancelAnimationFrame(this.frame);
   }
 
-  soon() {
+  soon(scrolled = false) {
     cancelAnimationFrame(this.frame);
-    this.frame = requestAnimationFrame(() => this.draw());
+    this.frame = requestAnimationFrame(() => this.draw(scrolled));
   }
 
   /** @param {any} patches */
@@ -99,7 +99,24 @@ export class RowTable {
     if (touches(patches, "run") || touches(patches, "rows")) this.showRun();
   }
 
-  draw() {
+  /** Draw everything, or, where the table was only scrolled, the rows that have come in sight. */
+  draw(scrolled = false) {
+    const { rows } = this.tree;
+    if (!scrolled) this.drawFrame();
+    const [first, last] = rowsToDraw(this.grid.scrollTop, this.grid.clientHeight || ROW * 8, rows.length);
+    const seen = rows.slice(first, last).map((row, i) => ({ row, at: first + i }));
+    const focused = this.drafted();
+    if (focused !== null && !seen.some(({ row }) => row.id === focused)) {
+      const at = rows.findIndex((row) => row.id === focused);
+      if (at >= 0) seen.splice(at < first ? 0 : seen.length, 0, { row: rows[at], at });
+    }
+    matchList(this.body, seen, ({ row }) => String(row.id), () => this.makeRow(), (node, { row, at }) => {
+      if (!scrolled || node.dataset.at !== String(at)) this.drawRow(node, row, at);
+    });
+  }
+
+  /** Draw the head, and what the columns and the number of rows decide. */
+  drawFrame() {
     const { columns, rows } = this.tree;
     const shown = [{ key: "#", label: "#" }, ...columns.map((name) => ({ key: `c:${name}`, label: name }))];
     const heads = [...shown, { key: "answer", label: "Answer" }, { key: "actions", label: "Actions" }];
@@ -113,14 +130,6 @@ export class RowTable {
     this.grid.style.setProperty("--bnp-builder-width", `${320 + columns.length * 130}px`);
     this.grid.setAttribute("aria-rowcount", String(rows.length + 1));
     this.body.style.height = `${rows.length * ROW}px`;
-    const [first, last] = rowsToDraw(this.grid.scrollTop, this.grid.clientHeight || ROW * 8, rows.length);
-    const seen = rows.slice(first, last).map((row, i) => ({ row, at: first + i }));
-    const focused = this.drafted();
-    if (focused !== null && !seen.some(({ row }) => row.id === focused)) {
-      const at = rows.findIndex((row) => row.id === focused);
-      if (at >= 0) seen.splice(at < first ? 0 : seen.length, 0, { row: rows[at], at });
-    }
-    matchList(this.body, seen, ({ row }) => String(row.id), () => this.makeRow(), (node, { row, at }) => this.drawRow(node, row, at));
   }
 
   /** The row that holds the focus. @returns {number | null} */
@@ -139,6 +148,7 @@ export class RowTable {
   /** @param {HTMLElement} node @param {Row} row @param {number} at */
   drawRow(node, row, at) {
     const { columns, selected } = this.tree;
+    node.dataset.at = String(at);
     node.style.top = `${at * ROW}px`;
     node.setAttribute("aria-rowindex", String(at + 2));
     if (row.id === selected) node.setAttribute("aria-current", "true");
@@ -306,7 +316,9 @@ export class RowTable {
     const line = make("div", "bnp-row");
     line.append(...buttons);
     this.asked.replaceChildren(make("div", "", {}, wordsOfPlan(plan)), line);
-    this.asked.onkeydown = (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && close();
+    this.asked.onkeydown = (/** @type {KeyboardEvent} */ event) => {
+      if (event.key === "Escape") close();
+    };
     this.asked.hidden = false;
     announce(wordsOfPlan(plan));
     all.focus();
@@ -338,10 +350,11 @@ export class RowTable {
   openPaste(text, into) {
     const area = textArea("city,country\nOslo,Norway", 4);
     area.classList.add("bnp-code");
+    area.id = `bnp-builder-paste-${Math.random().toString(36).slice(2)}`;
     area.value = text;
     const header = input("checkbox");
     header.className = "";
-    header.id = `bnp-builder-header-${Math.random().toString(36).slice(2)}`;
+    header.id = `${area.id}-header`;
     const names = make("label", "bnp-row", { for: header.id });
     names.append(header, "The first line holds the names of the columns");
     const told = make("div", "bnp-quiet", { role: "status" });
@@ -395,7 +408,9 @@ export class RowTable {
       );
     buttons.append(button("Cancel", close, { kind: "quiet" }));
     this.paste.replaceChildren(field("Rows from a spreadsheet, or as CSV", area), names, told, buttons);
-    this.paste.onkeydown = (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && close();
+    this.paste.onkeydown = (/** @type {KeyboardEvent} */ event) => {
+      if (event.key === "Escape") close();
+    };
     this.paste.hidden = false;
     put.disabled = more.disabled = true;
     if (text) read().then(() => put.focus());

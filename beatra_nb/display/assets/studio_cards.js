@@ -27,8 +27,11 @@ const PHASES = {
 
 /** One job. */
 export class CardView {
-  /** @param {import("./studio_player.js").Sounds} sounds @param {Mirror} mirror @param {number} number */
-  constructor(sounds, mirror, number) {
+  /**
+   * @param {import("./studio_player.js").Sounds} sounds @param {Mirror} mirror @param {number} number
+   * @param {() => void} leave called when the card is gone, and the focus needs another place
+   */
+  constructor(sounds, mirror, number, leave) {
     this.sounds = sounds;
     this.mirror = mirror;
     this.number = number;
@@ -59,18 +62,20 @@ export class CardView {
     this.warned.append(make("summary", "", {}, "Remarks of the service"), (this.warnings = make("div", "")));
     const foot = make("div", "bnp-row bnp-quiet bnp-studio-foot");
     this.facts = make("span", "bnp-row");
-    const use = button("Use these settings", () => void mirror.ask("use", { card: number }).then(() => announce("The form has these settings.")).catch(() => {}), { kind: "quiet" });
-    this.dismiss = button("Dismiss", () => void mirror.ask("dismiss", { card: number }).catch(() => {}), { kind: "quiet" });
-    foot.append(this.facts, make("span", "bnp-space"), use, this.dismiss);
+    const used = () => announce("The form has these settings.");
+    this.use = button("Use these settings", () => void mirror.ask("use", { card: number }).then(used, () => {}), { kind: "quiet" });
+    this.dismiss = button("Dismiss", () => void mirror.ask("dismiss", { card: number }).then(leave, () => {}), { kind: "quiet" });
+    foot.append(this.facts, make("span", "bnp-space"), this.use, this.dismiss);
     this.root.append(head, this.prompt, this.track, this.line, this.words, this.trouble, this.list, this.warned, foot);
     this.known = "";
   }
 
   stop() {
-    this.cancel.disabled = true;
-    this.mirror.urge("cancel", { card: this.number }).catch(() => {
-      this.cancel.disabled = false;
-    });
+    if (!this.state?.canceling) this.mirror.urge("cancel", { card: this.number }).catch(() => {});
+  }
+
+  again() {
+    this.mirror.ask("again", { card: this.number }).then(() => this.cancel.focus(), () => {});
   }
 
   /** @param {State} state @param {{a: string, b: string}} marks */
@@ -87,10 +92,12 @@ export class CardView {
     setText(this.title, state.title);
     this.status.className = `bnp-badge${tone ? ` bnp-${tone}` : ""}`;
     setText(this.status, word);
+    const held = document.activeElement === this.cancel;
     this.cancel.hidden = !moving;
-    this.cancel.disabled = state.canceling;
+    if (held && !moving) this.use.focus(); // the focus is never lost
+    this.cancel.setAttribute("aria-disabled", String(state.canceling));
     setText(this.cancel, state.canceling ? "Cancelling…" : "Cancel");
-    this.cancel.setAttribute("aria-label", `Cancel ${state.title}`);
+    this.cancel.setAttribute("aria-label", `${this.cancel.textContent} ${state.title}`);
     setText(this.prompt, state.prompt === state.title ? "" : state.prompt);
     this.track.hidden = this.line.hidden = !moving;
     this.dismiss.hidden = moving;
@@ -133,15 +140,13 @@ export class CardView {
     if (state.sandbox) this.facts.append(badge("sandbox", "info"));
     for (const fact of state.facts) this.facts.append(make("span", "", { dir: "auto" }, fact));
     for (const [label, value] of state.ids) {
-      if (label !== "task") continue; // one id is enough here; the error's own card names its request
       const item = make("span", "");
       item.append(make("span", "", {}, `${label} `), make("code", "bnp-id", {}, value));
       this.facts.append(item);
     }
     this.trouble.replaceChildren();
     if (state.trouble) {
-      const again = () => void this.mirror.ask("again", { card: this.number }).catch(() => {});
-      this.trouble.append(errorCard(state.trouble, state.trouble.retry ? again : undefined));
+      this.trouble.append(errorCard(state.trouble, state.trouble.retry ? () => this.again() : undefined));
     }
     this.warnings.replaceChildren(...state.warnings.map((text) => make("div", "", { dir: "auto" }, text)));
   }

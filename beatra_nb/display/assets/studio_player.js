@@ -24,6 +24,8 @@ export class Sounds {
     this.urls = new Map();
     /** @type {Map<string, (url: string) => void>} */
     this.waiting = new Map();
+    /** @type {Map<string, ReturnType<typeof setTimeout>>} */
+    this.late = new Map();
     /** @type {Set<HTMLAudioElement>} */
     this.players = new Set();
     /** @type {Set<string>} */
@@ -39,11 +41,12 @@ export class Sounds {
         this.waiting.set(id, resolve);
         // While a cell runs, too: that is when there is time to listen.
         this.mirror.urge("audio", { take: id, to: this.mirror.me }).catch(reject);
-        setTimeout(() => reject(new Error("The sound has not come. Is the kernel still there?")), PATIENCE);
+        const late = () => reject(new Error("The sound has not come. Is the kernel still there?"));
+        this.late.set(id, setTimeout(late, PATIENCE));
       })
     );
     this.urls.set(id, coming);
-    coming.catch(() => this.urls.delete(id));
+    coming.catch(() => this.urls.delete(id)).finally(() => clearTimeout(this.late.get(id)));
     return coming;
   }
 
@@ -78,6 +81,7 @@ export class Sounds {
 
   close() {
     for (const player of this.players) player.pause();
+    for (const timer of this.late.values()) clearTimeout(timer);
     for (const url of this.made) URL.revokeObjectURL(url);
   }
 }
@@ -92,8 +96,9 @@ export class SoundView {
     this.wave = make("div", "bnp-studio-wave", { role: "img" });
     this.wave.addEventListener("click", (/** @type {MouseEvent} */ event) => this.seek(event));
     this.slot = make("div", "bnp-studio-slot");
-    this.play = button("▶ Play", () => void this.start());
+    this.play = button("Play", () => void this.start());
     this.play.classList.add("bnp-studio-play");
+    this.label = "";
     /** @type {HTMLAudioElement} */
     this.audio = make("audio", "bnp-studio-audio", { controls: "", preload: "auto", hidden: "" });
     this.audio.addEventListener("play", () => sounds.alone(this.audio));
@@ -112,15 +117,16 @@ export class SoundView {
       this.wave.style.setProperty("--bnp-wave", `url("${wave}")`);
     }
     this.wave.setAttribute("aria-label", `Waveform${time ? `, ${time}` : ""}`);
-    setText(this.play, `▶ Play${size ? ` · ${size}` : ""}`);
-    this.play.setAttribute("aria-label", `Play ${title}`);
+    this.label = size ? `Play · ${size}` : "Play";
+    setText(this.play, this.label);
+    this.play.setAttribute("aria-label", `${this.label}: ${title}`);
     this.audio.setAttribute("aria-label", title);
   }
 
   /** Have the bytes here. @returns {Promise<boolean>} whether they are */
   async load() {
     if (this.audio.src) return true;
-    this.play.disabled = true;
+    setText(this.play, "Coming …");
     try {
       const url = await this.sounds.url(this.id);
       if (!this.audio.src) {
@@ -137,7 +143,7 @@ export class SoundView {
       this.trouble.replaceChildren(errorCard(trouble ?? { title: "It cannot be played", message }));
       return false;
     } finally {
-      this.play.disabled = false;
+      setText(this.play, this.label);
     }
   }
 
@@ -207,7 +213,7 @@ export class TakeView {
     head.append(this.title, make("span", "bnp-quiet", {}, take.id), this.time);
     this.facts = make("div", "bnp-row bnp-quiet bnp-studio-facts");
     this.download = button("Download", () => void this.keep(), { kind: "quiet" });
-    this.save = button("Save beside the notebook", () => void this.write(), { kind: "quiet" });
+    this.save = button("Save", () => void this.write(), { kind: "quiet", title: "Write it to a file beside the notebook" });
     this.fetch = button("Fetch it again", () => void this.get());
     this.said = make("span", "bnp-quiet", { role: "status" });
     const foot = make("div", "bnp-row");
@@ -237,7 +243,7 @@ export class TakeView {
     this.fetch.hidden = take.here;
     this.download.hidden = this.save.hidden = !take.here;
     this.download.setAttribute("aria-label", `Download ${take.title}`);
-    this.save.setAttribute("aria-label", `Save ${take.title} beside the notebook`);
+    this.save.setAttribute("aria-label", `Save beside the notebook: ${take.title}`);
     matchList(this.facts, take.facts, (fact) => fact, (fact) => make("span", "", { dir: "auto" }, fact));
   }
 
@@ -261,14 +267,12 @@ export class TakeView {
   }
 
   async get() {
-    this.fetch.disabled = true;
     try {
       await this.mirror.ask("fetch", { take: this.take.id });
+      this.sound.play.focus();
       announce("The audio is here.");
     } catch (error) {
       this.say(/** @type {Error} */ (error).message);
-    } finally {
-      this.fetch.disabled = false;
     }
   }
 

@@ -6,7 +6,7 @@
  * @typedef {import("./panel.js").Trouble} Trouble
  * @typedef {{id: string, status: string, tone: "good" | "bad" | "warn" | "info" | "plain", title: string, model: string,
  *   percent: number | null, stage: string, created: number | null, elapsed: number | null, cost: string, done: boolean,
- *   here: boolean, canceling: boolean, fetched: boolean, busy: string, attached: boolean, note: string,
+ *   here: boolean, canceling: boolean, why: string, refunded: string, busy: string, attached: boolean, note: string,
  *   error: Trouble | null, saved: string[]}} Row
  * @typedef {{key: string, title: string, seconds: number}} Lost
  */
@@ -41,6 +41,8 @@ class RowView {
     this.failure = "";
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.sure = undefined;
+    /** @type {HTMLElement | null} */
+    this.heir = null; // who has the focus after a button that went
     this.root = make("tr", "");
     this.status = badge("");
     this.title = make("div", "bnp-board-title", { dir: "auto" });
@@ -52,6 +54,9 @@ class RowView {
     this.model = make("td", "bnp-board-model");
     this.age = make("td", "bnp-figures bnp-board-age");
     this.cost = make("td", "bnp-figures bnp-board-cost");
+    this.paid = make("div", "");
+    this.refund = make("div", "bnp-quiet");
+    this.cost.append(this.paid, this.refund);
     this.copy = button("Copy id", () => copyText(this.copy, this.id), { kind: "quiet", title: row.id });
     this.cancel = button("Cancel", () => this.cancelOnce(board), { kind: "danger" });
     this.attach = button("Attach", () => board.ask("attach", { task: this.id }), { title: "Wait for it here, and fetch its audio" });
@@ -99,7 +104,8 @@ class RowView {
     if (row.percent === null) this.track.removeAttribute("aria-valuenow");
     else this.track.setAttribute("aria-valuenow", String(Math.round(row.percent)));
     this.bar.style.width = `${row.percent ?? 0}%`;
-    const notes = [row.canceling ? "cancelling" : "", row.busy, row.done ? "" : row.stage, row.attached ? "waiting for it here" : "", row.note];
+    const waits = row.attached ? "waiting for it here" : "";
+    const notes = [row.canceling ? "cancelling" : "", row.busy, row.done ? row.why : row.stage, waits, row.note];
     if (row.saved.length) notes.push(`saved as ${row.saved.join(", ")}`);
     else if (row.status === "succeeded" && !row.here) notes.push("its audio has not been fetched here yet");
     setText(this.note, notes.filter(Boolean).join(" · "));
@@ -110,23 +116,21 @@ class RowView {
     }
     setText(this.model, row.model);
     this.tick(row);
-    setText(this.cost, row.cost);
-    this.show(this.cancel, !row.done, board);
-    this.show(this.attach, !row.attached && (!row.done || (row.status === "succeeded" && !row.fetched)), board);
-    this.show(this.save, row.status === "succeeded", board);
+    setText(this.paid, row.cost);
+    setText(this.refund, row.refunded);
+    const focused = focusIn(this.actions);
+    this.cancel.hidden = row.done;
+    this.attach.hidden = row.attached || row.done;
+    this.save.hidden = row.status !== "succeeded";
+    const lost = focused !== null && focused.hidden && this.actions.contains(focused);
+    // Given on when all rows are in their places.
+    this.heir = lost ? (this.actions.querySelector("button:not([hidden])") ?? board.refresh) : null;
     this.cancel.disabled = row.busy !== "" || row.canceling;
     this.save.disabled = row.busy !== "";
     this.cancel.setAttribute("aria-description", row.title);
     this.attach.setAttribute("aria-description", row.title);
     this.save.setAttribute("aria-description", row.title);
     if (row.done) this.calm();
-  }
-
-  /** @param {HTMLButtonElement} node @param {boolean} shown @param {BoardView} board */
-  show(node, shown, board) {
-    const lost = !shown && focusIn(node) === node;
-    node.hidden = !shown;
-    if (lost) (this.actions.querySelector("button:not([hidden])") ?? board.refresh).focus();
   }
 
   /** @param {Row} row */
@@ -220,6 +224,8 @@ class BoardView extends PanelView {
     matchList(this.body, shown, (row) => row.id, (row) => this.newRow(row), (_, row) => this.rows.get(row.id)?.draw(row, this));
     const here = new Set(shown.map((row) => row.id));
     for (const [id, row] of this.rows) {
+      row.heir?.focus();
+      row.heir = null;
       if (here.has(id)) continue;
       row.calm();
       this.rows.delete(id);

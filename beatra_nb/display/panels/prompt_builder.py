@@ -10,7 +10,7 @@ from beatra_nb.display.pieces import Scope, as_json, figure, get, plain, seconds
 from beatra_nb.display.view import Badge, Card, Details, Message, Row, Stack, Table, Text, View
 
 _CELL = 300  # characters of a cell
-_ROWS = 50
+_ROWS = 40
 _COLUMNS = 8
 _LOOK = "builder.prompt"
 
