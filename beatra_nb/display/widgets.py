@@ -35,7 +35,7 @@ def _enclosed(module: str) -> str:
 def _lean(module: str) -> str:
     module = re.sub(r"^import .*$", "", module, flags=re.M)
     module = re.sub(r"^export (?!default)", "", module, flags=re.M)
-    module = re.sub(r"^\s*/\*\*.*?\*/\s*$", "", module, flags=re.M | re.S)
+    module = re.sub(r"^\s*/\*\*(?:(?!\*/).)*\*/\s*$", "", module, flags=re.M | re.S)
     lines = (line.strip() for line in module.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 

@@ -65,7 +65,7 @@ class Document:
             if isinstance(place, dict) and key in place and _same(place[key], new):
                 return
             place[key] = new
-            self._note("set", path, copy.deepcopy(new))
+            self._note("set", path, new)
 
     def grow(self, *path: str | int, text: str) -> None:
         """Add text at the end of the text at a path."""
@@ -82,7 +82,7 @@ class Document:
         with self._lock:
             new = _plain(value)
             self._at(path).append(new)
-            self._note("push", path, copy.deepcopy(new))
+            self._note("push", path, new)
 
     def drop(self, *path: str | int) -> None:
         """Take away the key or the item at a path."""
@@ -138,6 +138,7 @@ class Document:
     def _note(self, what: str, path: Path, value: Any) -> None:  # noqa: ANN401
         if self._send is None:
             return
+        value = copy.deepcopy(value)  # a later change inside it is a patch of its own
         if not self._merged(what, list(path), value):
             self._waiting.append([what, list(path), value])
         if not self._timer:

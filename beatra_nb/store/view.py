@@ -135,4 +135,5 @@ def frame(entries: Sequence[Entry]) -> pandas.DataFrame:
             columns[name] = pd.Series(floats, dtype="Float64")
         else:
             columns[name] = pd.Series(values, dtype=_DTYPES.get(name, "string"))
-    return pd.DataFrame(columns)
+    made: pandas.DataFrame = pd.DataFrame(columns)
+    return made

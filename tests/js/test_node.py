@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -9,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import NoReturn
 
 import pytest
 
+import beatra_nb as bn
 from beatra_nb.display import live_widget, task_widget
+from beatra_nb.display.widgets import module_of
+from beatra_nb.interact.page import MODULES
 
 HERE = Path(__file__).parent
 ASSETS = HERE.parents[1] / "beatra_nb" / "display" / "assets"
@@ -62,10 +65,16 @@ def test_javascript(node: str, file: Path) -> None:
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("half", [live_widget, task_widget], ids=["answer", "task"])
-def test_the_module_sent_to_the_page_is_whole(node: str, tmp_path: Path, half: ModuleType) -> None:
+PANELS = [bn.ChatBox, bn.Compare, bn.MusicStudio, bn.PromptBuilder, bn.TaskBoard]
+SENT = {"answer": live_widget.module_text, "task": task_widget.module_text} | {
+    panel.__name__: functools.partial(module_of, *MODULES, *panel.modules) for panel in PANELS
+}
+
+
+@pytest.mark.parametrize("half", SENT)
+def test_the_module_sent_to_the_page_is_whole(node: str, tmp_path: Path, half: str) -> None:
     module = tmp_path / "live.mjs"
-    module.write_text(half.module_text(), "utf-8")
+    module.write_text(SENT[half](), "utf-8")
     check = (
         f"const made = (await import({str(module)!r})).default(); console.log(Object.keys(made).join(' '))"
     )

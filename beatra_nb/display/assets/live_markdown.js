@@ -532,6 +532,7 @@ function create(parent, tree) {
   const page = /** @type {Document} */ (parent.ownerDocument);
   if (typeof tree === "string") return page.createTextNode(tree);
   const element = page.createElement(tree.tag);
+  if (tree.tag === "pre" || tree.tag === "table") element.tabIndex = 0; // it may scroll: by keyboard as well
   for (const [name, value] of Object.entries(tree.attrs)) element.setAttribute(name, value);
   return element;
 }
