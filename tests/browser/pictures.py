@@ -73,9 +73,9 @@ BOARD = [
 def build(page: Page) -> None:
     """Ask for every row."""
     panel = page.locator(".bnp")
-    panel.get_by_role("button", name="Run all").click()
-    panel.get_by_role("button", name="Run 3").click()
-    expect(panel.get_by_text("3 of 3 answered")).to_be_visible(timeout=120_000)
+    panel.get_by_role("button", name="Run all…").click()
+    panel.get_by_role("button", name="Run all 3").click()
+    expect(panel.get_by_text("3 of 3 answered").first).to_be_visible(timeout=120_000)
 
 
 def talk(page: Page) -> None:
@@ -84,7 +84,7 @@ def talk(page: Page) -> None:
     for number, words in enumerate(("What is the sun?", "And the moon?"), 1):
         box.fill(words)
         box.press("Enter")
-        expect(page.locator(".bnp").get_by_text("request id")).to_have_count(number, timeout=60_000)
+        expect(page.locator(".bnp").get_by_title("request id")).to_have_count(number, timeout=60_000)
     page.wait_for_timeout(500)
 
 

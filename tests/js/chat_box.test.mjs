@@ -136,7 +136,7 @@ test("while an answer comes, Esc and Stop stop it, and nothing else is sent", ()
   press(message(), "Escape");
   named("Stop").click();
   assert.deepEqual(model.asks.map(({ ask }) => ask), ["stop", "stop"]);
-  assert.equal(document.activeElement, message());
+  assert.ok(document.activeElement === message());
   model.patch(["set", ["live"], null]);
   assert.ok(!seen(named("Stop")));
   press(message(), "Escape");
@@ -181,10 +181,10 @@ test("the arrow up edits the last message in its place; Esc leaves it as it was"
   press(message(), "ArrowUp");
   const area = one('textarea[aria-label="Edit the message"]');
   assert.equal(area.value, "Say 2");
-  assert.equal(document.activeElement, area);
+  assert.ok(document.activeElement === area);
   press(area, "Escape");
   assert.equal(one(".bnp-chat-editor"), null);
-  assert.equal(document.activeElement, message());
+  assert.ok(document.activeElement === message());
   press(message(), "ArrowUp");
   const again = one('textarea[aria-label="Edit the message"]');
   again.value = "Say two";
@@ -260,11 +260,14 @@ test("of a long conversation the latest turns are drawn, and more when asked for
   assert.equal(earlier.textContent, "Show 40 earlier turns");
   earlier.click();
   assert.equal(all(".bnp-chat-turn").length, 80);
-  assert.equal(earlier.textContent, "Show 50 earlier turns");
+  assert.equal(earlier.textContent, "Show 40 earlier turns");
+  earlier.click();
+  assert.equal(all(".bnp-chat-turn").length, 120);
+  assert.equal(earlier.textContent, "Show 10 earlier turns");
   earlier.click();
   assert.equal(all(".bnp-chat-turn").length, 130);
   assert.ok(!seen(earlier));
-  assert.equal(document.activeElement, one(".bnp-chat-log"), "the focus is not lost with the button");
+  assert.ok(document.activeElement === one(".bnp-chat-log"), "the focus is not lost with the button");
 });
 
 test("another branch begins at its own end", () => {
@@ -278,7 +281,7 @@ test("the focus goes to the composer when what had it is gone", () => {
   open({ turns: [turn(1)], live: asking({ state: "stopped" }) });
   named("Try again").focus();
   model.patch(["set", ["live"], null]);
-  assert.equal(document.activeElement, message());
+  assert.ok(document.activeElement === message());
   document.activeElement.blur();
   model.patch(["push", ["turns"], turn(2)]);
   assert.notEqual(document.activeElement, message(), "it is not taken from elsewhere");

@@ -77,18 +77,18 @@ test("blocks", () => {
     ["- a\n+ b", "<ul><li>a</li></ul><ul><li>b</li></ul>"],
     ["In 1999\n2000. was next", "<p>In 1999\n2000. was next</p>"],
     ["> a\n> > b\n\nc", "<blockquote><p>a</p><blockquote><p>b</p></blockquote></blockquote><p>c</p>"],
-    ["```js\na < b\n\n*c*\n```\nd", "<pre><code>a &lt; b\n\n*c*</code></pre><p>d</p>"],
-    ["````\n```\n````", "<pre><code>```</code></pre>"],
-    ["~~~\na\n~~~", "<pre><code>a</code></pre>"],
-    ["    indented\n\n    code", "<pre><code>indented\n\ncode</code></pre>"],
-    ["- a\n  ```\n  b\n  ```", "<ul><li>a<pre><code>b</code></pre></li></ul>"],
+    ["```js\na < b\n\n*c*\n```\nd", '<pre tabindex="0"><code>a &lt; b\n\n*c*</code></pre><p>d</p>'],
+    ["````\n```\n````", '<pre tabindex="0"><code>```</code></pre>'],
+    ["~~~\na\n~~~", '<pre tabindex="0"><code>a</code></pre>'],
+    ["    indented\n\n    code", '<pre tabindex="0"><code>indented\n\ncode</code></pre>'],
+    ["- a\n  ```\n  b\n  ```", '<ul><li>a<pre tabindex="0"><code>b</code></pre></li></ul>'],
     [
       "| a | b |\n|:-:|---|\n| 1 \\| 2 |",
-      '<table><thead><tr><th style="text-align:center">a</th><th>b</th></tr></thead>' +
+      '<table tabindex="0"><thead><tr><th style="text-align:center">a</th><th>b</th></tr></thead>' +
         '<tbody><tr><td style="text-align:center">1 | 2</td><td></td></tr></tbody></table>',
     ],
     ["a | b\nc", "<p>a | b\nc</p>"],
-    ["so:\n| a |\n|---|", "<p>so:</p><table><thead><tr><th>a</th></tr></thead></table>"],
+    ["so:\n| a |\n|---|", '<p>so:</p><table tabindex="0"><thead><tr><th>a</th></tr></thead></table>'],
     ["$$\na_1 * b_2 *\n$$\nc", "<p>$$\na_1 * b_2 *\n$$</p><p>c</p>"],
   ];
   for (const [source, expected] of cases) assert.equal(html(source), expected, source);
@@ -119,15 +119,15 @@ test("what is open counts as closed while more is to come", () => {
     ["a **bo*", "<p>a <strong>bo</strong></p>"],
     ["a `co", "<p>a <code>co</code></p>"],
     ["a [label](https://exa", "<p>a <span>label</span></p>"],
-    ["```py\nx = 1", "<pre><code>x = 1</code></pre>"],
+    ["```py\nx = 1", '<pre tabindex="0"><code>x = 1</code></pre>'],
     ["a\n\n-", "<p>a</p>"],
     ["a\n\n**", "<p>a</p>"],
     ["a\n\n12.", "<p>a</p>"],
     ["a\n\n## ", "<p>a</p>"],
-    ["| a | b", "<table><thead><tr><th>a</th><th>b</th></tr></thead></table>"],
-    ["| a |\n|-", "<table><thead><tr><th>a</th></tr></thead></table>"],
-    ["so:\n| a", "<p>so:</p><table><thead><tr><th>a</th></tr></thead></table>"],
-    ["```\na\n-", "<pre><code>a\n-</code></pre>"],
+    ["| a | b", '<table tabindex="0"><thead><tr><th>a</th><th>b</th></tr></thead></table>'],
+    ["| a |\n|-", '<table tabindex="0"><thead><tr><th>a</th></tr></thead></table>'],
+    ["so:\n| a", '<p>so:</p><table tabindex="0"><thead><tr><th>a</th></tr></thead></table>'],
+    ["```\na\n-", '<pre tabindex="0"><code>a\n-</code></pre>'],
   ];
   for (const [source, expected] of cases) assert.equal(html(source, true), expected, source);
 });
@@ -206,8 +206,9 @@ test("hostile text stays text", () => {
         assert.ok(TAGS.has(element.nodeName.toLowerCase()), `${element.nodeName} from ${source}`);
         for (const { name, value } of element.attributes) {
           if (name === "href") assert.match(value, /^https?:\/\/[^\s]+$/i, source);
-          else assert.ok(["rel", "target", "start", "style"].includes(name), `${name} from ${source}`);
+          else assert.ok(["rel", "target", "start", "style", "tabindex"].includes(name), `${name} from ${source}`);
           if (name === "style") assert.match(value, /^text-align:(center|right)$/);
+          if (name === "tabindex") assert.equal(value, "0");
         }
       }
     }

@@ -16,7 +16,7 @@ import { badge, button, copyText, errorCard, field, fillSelect, later, matchList
 import { announce, make } from "./server.js";
 import { GrowingMarkdown } from "./live_markdown.js";
 
-const PAGE = 40; // turns that are in the page at first
+const PAGE = 40; // turns that are in the page at first, and that one more press adds: what is laid out in a moment
 const NEAR = 32; // pixels from the end that still count as the end
 const SYSTEM_AFTER = 500; // milliseconds of quiet after which a system text is told
 const HINT = "Enter sends · Shift+Enter breaks the line · Esc stops · ↑ edits the last message";
@@ -316,7 +316,7 @@ class ChatView extends PanelView {
     });
     this.said = kept;
     this.earlier.hidden = this.first === 0;
-    setText(this.earlier, `Show ${Math.min(this.first, this.shown())} earlier turns`);
+    setText(this.earlier, `Show ${Math.min(this.first, PAGE)} earlier turns`);
     this.empty.hidden = items.length > 0;
     this.stop.hidden = !asking || live.cell === true;
     this.send.hidden = !this.stop.hidden;
@@ -343,15 +343,10 @@ class ChatView extends PanelView {
 
   // ── where the reader is ──
 
-  /** How many turns one more press shows: as many as there are in the page. */
-  shown() {
-    return Math.max(PAGE, this.tree.turns.length - this.first);
-  }
-
   showEarlier() {
     const fromEnd = this.log.scrollHeight - this.log.scrollTop;
     this.stuck = false;
-    this.first = Math.max(0, this.first - this.shown());
+    this.first = Math.max(0, this.first - PAGE);
     this.drawTurns();
     this.log.scrollTop = this.log.scrollHeight - fromEnd;
     this.top = this.log.scrollTop;

@@ -31,6 +31,7 @@ const ONLY_MARKUP = /^[ \t]*(?:[-=*_+>#`~|:$\\[\]!< \t]+|\d{1,9}[.)]?)[ \t]*$/;
 const SPECIAL = /[\\`*_~$[!<\n]/g;
 const SPACE = /\s/;
 const WORD = /[\p{L}\p{N}]/u;
+const SCROLLS = { tabindex: "0" }; // wide blocks scroll by keyboard as well
 const LINK = { rel: "noopener noreferrer nofollow", target: "_blank" };
 
 /** Draws a growing text into a node of the page. */
@@ -154,7 +155,7 @@ function parseFence(lines, i, fence) {
   while (end < lines.length && !closesFence(lines[end], fence[2])) end++;
   const indent = new RegExp(`^ {0,${fence[1].length}}`);
   const code = lines.slice(i + 1, end).map((text) => text.replace(indent, ""));
-  return [branch("pre", [branch("code", [code.join("\n")])]), end + 1];
+  return [branch("pre", [branch("code", [code.join("\n")])], SCROLLS), end + 1];
 }
 
 /** @param {string[]} lines @param {number} i @returns {[Tree, number]} */
@@ -162,7 +163,7 @@ function parseIndented(lines, i) {
   let end = i;
   while (end < lines.length && (/^(?: {4}|\t)/.test(lines[end]) || lines[end].trim() === "")) end++;
   const code = lines.slice(i, end).map((text) => text.replace(/^(?: {4}|\t)/, ""));
-  return [branch("pre", [branch("code", [code.join("\n").trimEnd()])]), end];
+  return [branch("pre", [branch("code", [code.join("\n").trimEnd()])], SCROLLS), end];
 }
 
 /** @param {string[]} lines @param {number} i @param {boolean} open @param {number} depth @returns {[Tree, number]} */
@@ -259,7 +260,7 @@ function parseTable(lines, i, open) {
     rows.push(row("td", cells(lines[end]), open && end === last));
   }
   const head = branch("thead", [row("th", heads, starting)]);
-  return [branch("table", rows.length ? [head, branch("tbody", rows)] : [head]), end];
+  return [branch("table", rows.length ? [head, branch("tbody", rows)] : [head], SCROLLS), end];
 }
 
 /** @param {string} rule @returns {Record<string, string>} */
@@ -532,7 +533,6 @@ function create(parent, tree) {
   const page = /** @type {Document} */ (parent.ownerDocument);
   if (typeof tree === "string") return page.createTextNode(tree);
   const element = page.createElement(tree.tag);
-  if (tree.tag === "pre" || tree.tag === "table") element.tabIndex = 0; // it may scroll: by keyboard as well
   for (const [name, value] of Object.entries(tree.attrs)) element.setAttribute(name, value);
   return element;
 }
