@@ -320,7 +320,8 @@ class ChatBox(Panel):
     def _bind(self, chat: Chat) -> None:
         self._unwatch()
         self._chat = chat
-        self._client = self._given or chat._client
+        self._base = self._given or chat._client or self._base
+        self._doc.set("sandbox", value=self._base._settings.mode == "sandbox")
         self._unwatch = chat.watch(self._follow_chat)
         self._doc.set("system", value=chat.system or "")
         self._doc.set("model", value=one_line(chat.model, 120))

@@ -6,9 +6,9 @@ is gone, the widget's place is empty and the still is what everybody sees. The s
 moments, so that the saved file holds the last state. Where nobody looks, the still alone is shown.
 
 What a page asks arrives by the widget, as ``{"ask": name, "id": number, "args": {…}}``, and is answered by the method
-``ask_<name>``. An ordinary method answers at once, on the kernel's own thread; an ``async`` one is awaited beside the
-kernel (``work``), answered when it ends, and stopped by ``stop()``. What is named in ``urgent`` also comes over the
-control channel, on its thread, while a cell runs.
+``ask_<name>``. An ordinary method answers at once; an ``async`` one is awaited beside the kernel (``work``) and
+answered when it ends. Questions come on the kernel's own thread, in JupyterLab on that of a subshell while a cell
+runs, and what is named in ``urgent`` on the control channel's as well: so each ordinary one holds the panel's lock.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import inspect
 import threading
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from beatra_nb.core import seams
@@ -62,13 +63,21 @@ class Panel(seams.Showable):
     tree : dict
         What its document begins with.
     client : Client, optional
-        Who sends; else the default client, asked for at each call.
+        Who sends; else the default client of this moment.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401
+        super().__init_subclass__(**options)
+        for name in dir(cls):
+            method = getattr(cls, name)
+            if name.startswith("ask_") and not inspect.iscoroutinefunction(method):
+                setattr(cls, name, _one_at_a_time(method))
 
     modules: ClassVar[tuple[str, ...]] = ()  # assets of the page's half, beside the shared ones
     styles: ClassVar[tuple[str, ...]] = ()
     urgent: ClassVar[frozenset[str]] = frozenset({"stop"})  # what may be asked while a cell runs
     _closed = False
+    _warm = False  # whether whoever answers has been started
 
     def __init__(self, tree: dict[str, Any], *, client: Client | None = None) -> None:
         if client is not None and not hasattr(client, "twin"):
@@ -76,7 +85,8 @@ class Panel(seams.Showable):
                 f"client must be a bn.Client, not {type(client).__name__}.",
                 hint="A panel makes its own async twin of it. Leave it out for the default client.",
             )
-        self._client = client
+        # Whom it begins with it keeps: after another bn.connect() its badge must not lie about who is paid.
+        self._base: Client = client or seams.default_client()
         self._doc = Document(tree)
         self._page: Page | None = None
         self._display_id = ""
@@ -92,11 +102,14 @@ class Panel(seams.Showable):
         if self._base._settings.mode == "sandbox":
             self._base._tell_sandbox()  # here, in the cell that makes it, and not from another thread later
 
-    # ── who answers ──
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("_") and not hasattr(type(self), name):
+            # It would change nothing, and the next call would be paid for all the same.
+            can = [each for each in dir(type(self)) if _settable(type(self), each)]
+            raise AttributeError(f"{type(self).__name__} has no {name!r} to set; it has: {', '.join(can)}.")
+        super().__setattr__(name, value)
 
-    @property
-    def _base(self) -> Client:
-        return self._client or seams.default_client()
+    # ── who answers ──
 
     @property
     def _twin(self) -> AsyncClient:
@@ -233,12 +246,36 @@ class Panel(seams.Showable):
     def _begin(self, job: Coroutine[Any, Any, T], name: str = "") -> concurrent.futures.Future[T]:
         """Begin some work beside the kernel; under a name, it takes the place of work of the same name."""
         name = name or uuid.uuid4().hex
-        self._stop(name)
-        future = work.begin(job)
         with self._lock:
-            self._jobs[name] = future
+            try:
+                self._check_open()
+            except ConfigurationError:
+                job.close()
+                raise
+            self._stop(name)
+            future = self._jobs[name] = work.begin(self._prepared(job))
         future.add_done_callback(lambda done: self._forget(name, done))
         return future
+
+    async def _prepared(self, job: Coroutine[Any, Any, T]) -> T:
+        try:
+            if self._base.mode == "sandbox" and not self._warm:
+                # Starting it takes a moment, in which the other panels' work shall go on. What goes wrong is told
+                # by the job itself, which meets it again.
+                with contextlib.suppress(Exception):
+                    await asyncio.to_thread(lambda: self._base.base_url)
+                self._warm = True
+        except BaseException:
+            job.close()
+            raise
+        return await job
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigurationError(
+                f"This {type(self).__name__} is closed.",
+                hint="Make a new one: it may share what this one held.",
+            )
 
     def _stop(self, name: str | None = None) -> bool:
         """Cancel the work of a name, or all of it; return whether there was any."""
@@ -278,3 +315,22 @@ class Panel(seams.Showable):
 
     def __exit__(self, *caught: object) -> None:
         self.close()
+
+
+def _one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that holds its panel's lock, once."""
+    if getattr(method, "_holds_the_lock", False):
+        return method
+
+    @functools.wraps(method)
+    def locked(self: Panel, *args: Any, **named: Any) -> Any:  # noqa: ANN401
+        with self._lock:
+            return method(self, *args, **named)
+
+    locked._holds_the_lock = True  # type: ignore[attr-defined]
+    return locked
+
+
+def _settable(kind: type, name: str) -> bool:
+    found = getattr(kind, name)
+    return isinstance(found, property) and found.fset is not None and not name.startswith("_")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import threading
 import weakref
 from collections.abc import Coroutine
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Work = Coroutine[Any, Any, T]
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a client may be collected, and its twin closed, while it is held
 _loop: asyncio.AbstractEventLoop | None = None
 # A client's twin for this loop: connections belong to the loop that opened them.
 _twins: weakref.WeakKeyDictionary[Client, AsyncClient] = weakref.WeakKeyDictionary()
@@ -64,8 +65,8 @@ def wait(work: Work[T]) -> T:
             try:
                 return future.result(timeout=0.2)  # not without end: Windows hears an interrupt between waits
             except concurrent.futures.TimeoutError:
-                if future.done():
-                    raise
+                if future.done():  # it ended just now, or with a time-out of its own
+                    return future.result()
     except KeyboardInterrupt:
         future.cancel()
         raise
@@ -88,6 +89,17 @@ def twin(client: Client) -> AsyncClient:
 
 def _close(twin: AsyncClient) -> None:
     begin(twin.close())
+
+
+def _forget() -> None:
+    """Begin anew in a forked process: neither the thread nor its connections came along."""
+    global _loop, _lock
+    _loop, _lock = None, threading.RLock()
+    _twins.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _running() -> asyncio.AbstractEventLoop | None:

@@ -52,7 +52,11 @@ class HostileService:
             names = ["auto", self.text, self.text[:60]]
             return self._json(to, 200, {"object": "list", "data": [self._model(name) for name in names]})
         if path == "tasks":
-            tasks = [self.task("one", "succeeded"), self.task(self.text[:40], "failed"), self.task("two", "running")]
+            tasks = [
+                self.task("one", "succeeded"),
+                self.task(self.text[:40], "failed"),
+                self.task("two", "running"),
+            ]
             return self._json(to, 200, {"object": "list", "data": [*tasks, self.task("odd", self.text)]})
         status = {"two": "running"}.get(path.removeprefix("tasks/"), "succeeded")
         return self._json(to, 200, self.task(path.removeprefix("tasks/"), status))
@@ -70,10 +74,16 @@ class HostileService:
         usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8, "credits": self.text}
         deltas = [self.text[at : at + 400] for at in range(0, len(self.text), 400)]
         if not asked.get("stream"):
-            choice = {"index": 0, "message": {"role": self.text, "content": self.text}, "finish_reason": self.text}
+            choice = {
+                "index": 0,
+                "message": {"role": self.text, "content": self.text},
+                "finish_reason": self.text,
+            }
             return self._json(to, 200, {**said, "choices": [choice], "usage": usage})
         chunks = [{**said, "choices": [{"index": 0, "delta": {"content": delta}}]} for delta in deltas]
-        chunks.append({**said, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": usage})
+        chunks.append(
+            {**said, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": usage}
+        )
         events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
         return self._send(to, 200, events.encode(), "text/event-stream")
 

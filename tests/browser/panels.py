@@ -8,6 +8,7 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 NOISE = (
     "fontawesome",  # what Voila's template links to
     "The getter for the shared module is not a function",  # Voila loads JupyterLab's extensions without its modules
+    "Comm not found for comm id",  # JupyterLab, of the last words of a kernel that was restarted
     "Cannot read properties of undefined (reading 'schema')",  # Notebook 7, while its settings load
 )
 KINDS = ("chat", "builder", "compare", "studio", "board")
@@ -121,6 +122,8 @@ class Hands:
     def see_task(self) -> None:
         """See the studio's task on the board."""
         root = self.root("board")
+        # What begins and ends between two glances of the board is found when it looks again.
+        root.get_by_role("button", name="Refresh").click()
         row = root.locator("tbody tr", has_text="slow blues")
         expect(row.locator(".bnp-badge")).to_have_text("succeeded", timeout=15_000)
         expect(row).to_contain_text("80 credits")

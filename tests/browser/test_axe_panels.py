@@ -1,4 +1,4 @@
-"""All panels in one notebook, in use: axe-core finds nothing wrong, and a screen reader hears starts and ends alone."""
+"""All panels in one notebook, in use: axe-core finds nothing wrong; a screen reader hears starts and ends alone."""
 
 from __future__ import annotations
 

@@ -21,9 +21,7 @@ GROWS = """async node => {
 }"""
 
 
-def test_two_browsers_and_a_restart(
-    notebook: Callable[..., Notebook], page: Page, second_page: Page
-) -> None:
+def test_two_browsers_and_a_restart(notebook: Callable[..., Notebook], page: Page, second_page: Page) -> None:
     book = notebook(CELLS)
     book.run_all()
     me, you = Hands(page), Hands(second_page)

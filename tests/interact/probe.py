@@ -16,7 +16,6 @@ class Probe(Panel):
 
     def __init__(self, **options: Any) -> None:
         super().__init__({"text": "", "count": 0}, **options)
-        self.over = asyncio.Event()
 
     def ask_add(self, text: str) -> int:
         self._doc.grow("text", text=text)

@@ -103,7 +103,7 @@ def test_an_interrupt_is_the_verbs_own(watched: AskingKernel) -> None:
             began.set()  # words have come: they are interrupted in the middle
             threading.Thread(target=watched.interrupt).start()
 
-    said = watched.run("%%chat --into cut\nWrite a text of 900 words.", fails=True, heard=heard)
+    said = watched.run("%%chat --into cut\nWrite a text of 4000 words.", fails=True, heard=heard)
     [error] = [one for one in said if one.kind == "error"]
     assert error.content["ename"] == "Interrupted"
     [told] = watched.run("print('cut' in globals(), bn.last().complete)")

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
+import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +17,7 @@ import pytest
 
 import beatra_nb as bn
 from beatra_nb.core.errors import BeatraError, ConfigurationError, InvalidInput
+from beatra_nb.display.widgets import ASSETS
 from beatra_nb.interact import work
 from beatra_nb.interact.panel import Panel
 from beatra_nb.interact.trouble import trouble
@@ -117,6 +123,76 @@ def test_a_closed_panel_says_so_and_is_quiet(probe: tuple[Probe, list[dict[str, 
         _ = panel.widget
 
 
+def test_whom_a_panel_begins_with_it_keeps() -> None:
+    first = bn.connect(mode="sandbox")
+    with Probe() as panel:
+        bn.connect(api_key="sk-" + "0" * 32, base_url="http://127.0.0.1:9/v1")
+        assert panel._base is first
+        assert panel._twin.mode == "sandbox"
+
+
+def test_a_panel_refuses_what_would_change_nothing() -> None:
+    with Probe() as panel, pytest.raises(AttributeError, match="has no 'temperature' to set"):
+        panel.temperature = 1
+
+
+def test_two_threads_ask_one_after_the_other() -> None:
+    inside: list[int] = []
+
+    class Slow(Probe):
+        def ask_wait(self) -> None:
+            inside.append(1)
+            assert inside == [1]
+            over.wait(0.05)
+            inside.pop()
+
+    over = threading.Event()
+    with Slow() as panel:
+        threads = [threading.Thread(target=panel.ask_wait) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert inside == []
+
+
+def test_work_that_ends_at_the_last_moment_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    class JustNow(concurrent.futures.Future[int]):
+        def result(self, timeout: float | None = None) -> int:
+            if timeout is not None:
+                self.set_result(7)
+                raise concurrent.futures.TimeoutError
+            return super().result()
+
+    monkeypatch.setattr(work, "begin", lambda job: (job.close(), JustNow())[1])
+    assert work.wait(asyncio.sleep(0)) == 7
+
+
+def test_a_client_that_is_collected_while_the_loop_is_asked_for_closes_its_twin() -> None:
+    client = bn.Client(mode="sandbox")
+    twin = work.twin(client)
+    with work._lock:  # as while another panel begins
+        del client
+        gc.collect()
+    work.wait(_until(lambda: twin._closed))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_has_a_loop_of_its_own() -> None:
+    program = (
+        "import asyncio, os, warnings; warnings.simplefilter('ignore')\n"
+        "from beatra_nb.interact import work\n"
+        "work.wait(asyncio.sleep(0))\n"
+        "child = os.fork()\n"
+        "if not child: work.wait(asyncio.sleep(0)); print('done', flush=True); os._exit(0)\n"
+        "os.waitpid(child, 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "done\n", done.stderr
+
+
 def test_the_client_must_be_one_that_can_be_doubled() -> None:
     with pytest.raises(InvalidInput, match="client must be"):
         Probe(client="sk-nothing")
@@ -175,6 +251,16 @@ def test_where_nobody_looks_there_is_one_picture_and_no_widget() -> None:
         shown = [one for one in said if one.kind == "execute_result"]
         assert len(shown) == 1
         assert "Probe" in shown[0].data["text/plain"]
+
+
+def test_a_component_weighs_less_than_the_rules_of_any_panel() -> None:
+    # Every panel of a page brings the shared sheet along: it must not overrule what another panel has said.
+    css = re.sub(r"/\*.*?\*/", "", (ASSETS / "panel.css").read_text("utf-8"), flags=re.S)
+    selectors = [each.strip() for rule in re.findall(r"[^{};]+(?=\{)", css) for each in rule.split(",\n")]
+    components = [each for each in selectors if re.search(r"\.bnp-(?!gone)", each)]
+    assert len(components) > 50
+    weights = {each: len(re.findall(r"\.bnp", re.sub(r":where\([^)]*\)", "", each))) for each in components}
+    assert {each for each, weight in weights.items() if weight > 1 and "bnp-gone" not in each} == set()
 
 
 def test_panels_leave_nothing_behind() -> None:

@@ -30,6 +30,10 @@ export default [
     languageOptions: { ecmaVersion: 2023, sourceType: "module", globals: globals.browser },
     rules: {
       ...COMMON,
+      "no-restricted-properties": [
+        "error",
+        { object: "document", property: "activeElement", message: "A widget may live in a shadow tree: focusIn() of panel.js." },
+      ],
       "no-restricted-syntax": [
         "error",
         ...NEVER_MARKUP.map(member),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
-import { applyPatch, button, errorCard, field, later, matchList, Mirror, panel, PanelView, Refused, textArea, touches } from "../../beatra_nb/display/assets/panel.js";
+import { applyPatch, button, copyText, errorCard, field, fillSelect, later, matchList, Mirror, panel, PanelView, Refused, select, setValue, textArea, touches } from "../../beatra_nb/display/assets/panel.js";
 import { drawPanel, openPanelPage, PanelModel, settle } from "./panel_page.mjs";
 
 const SHY = "<img src=x onerror=alert(1)>";
@@ -32,6 +32,47 @@ test("patches change the tree as they say", () => {
   apply("drop", ["more", "a"], null);
   apply("set", ["nowhere", "at", "all"], 1);
   assert.deepEqual(tree, { text: "ab", list: [{ name: "z" }], more: {} });
+});
+
+test("a patch cannot reach what all objects share", () => {
+  applyPatch({}, ["set", ["__proto__", "polluted"], 1]);
+  assert.equal({}.polluted, undefined);
+});
+
+test("a select shows what holds, also under the focus", () => {
+  const node = select();
+  body.append(node);
+  fillSelect(node, [{ value: "auto" }], "auto");
+  node.focus();
+  fillSelect(node, [{ value: "auto" }, { value: "mine" }], "mine");
+  assert.equal(node.value, "mine");
+});
+
+test("a button that copies has its own words again, however often it is pressed", async () => {
+  const node = button("Copy", () => {});
+  body.append(node);
+  document.execCommand = () => true;
+  await copyText(node, "x");
+  await copyText(node, "y");
+  assert.equal(node.textContent, "✓ Copied");
+  await new Promise((resolve) => setTimeout(resolve, 1300));
+  assert.equal(node.textContent, "Copy");
+});
+
+test("what came while somebody was writing is shown when the field is left", async () => {
+  const model = new PanelModel({ text: "a" });
+  const { root, close } = drawPanel(start, model);
+  const view = Probe.last;
+  const area = textArea("");
+  root.append(area);
+  view.show = () => setValue(area, view.tree.text);
+  area.focus();
+  model.patch(["set", ["text"], "b"]);
+  assert.equal(area.value, "");
+  area.blur();
+  await settle();
+  assert.equal(area.value, "b");
+  close();
 });
 
 test("what a patch touches is told by its path", () => {

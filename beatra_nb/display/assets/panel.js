@@ -46,6 +46,7 @@ export class Mirror {
     this.number = 0;
     this.gone = false;
     this.busy = false;
+    announce(""); // the place for it is there before the first word: then screen readers hear the first word, too
     /** @type {Map<number, Asked>} */
     this.asked = new Map();
     /** @type {Set<{draw(changed: Patch[] | null): void, close(): void, hears?(message: any, buffers: any[]): void}>} */
@@ -164,6 +165,7 @@ export class Mirror {
 
 /** Apply one patch to a tree. @param {any} tree @param {Patch} patch */
 export function applyPatch(tree, [kind, path, value]) {
+  if (path.includes("__proto__")) return; // a name that JSON can hold, and that would reach what all objects share
   const way = kind === "push" ? path : path.slice(0, -1);
   const key = path[path.length - 1];
   let place = tree;
@@ -197,6 +199,8 @@ export class PanelView {
     // JupyterLab refuses a line break in anything within a cell, because Shift+Enter runs it: it must not hear of ours.
     const keep = (/** @type {InputEvent} */ event) => event.inputType === "insertLineBreak" && event.stopPropagation();
     this.root.addEventListener("beforeinput", keep, true);
+    // What came while somebody was writing in a field is shown when the field is left.
+    this.root.addEventListener("focusout", () => setTimeout(() => this.root.isConnected && this.draw(null)));
     el.append(this.root);
     this.leave = letSaving(this.root);
   }
@@ -209,10 +213,14 @@ export class PanelView {
   /** @param {Patch[] | null} patches what has changed; null for everything */
   draw(patches) {
     const words = this.mirror.gone ? GONE : this.mirror.busy ? BUSY : "";
+    this.show(patches);
+    // Below everything: nothing moves under a hand.
+    if (this.root.lastElementChild !== this.note) this.root.append(this.note);
     setText(this.note, words);
     this.note.hidden = !words;
-    this.root.classList.toggle("bnp-gone", this.mirror.gone);
-    this.show(patches);
+    if (!this.mirror.gone) return;
+    this.root.classList.add("bnp-gone");
+    for (const node of this.root.querySelectorAll("textarea, input")) /** @type {HTMLInputElement} */ (node).readOnly = true;
   }
 
   /** @param {Patch[] | null} patches */
@@ -314,14 +322,14 @@ export function input(type, attrs = {}) {
   return make("input", "bnp-input", { type, ...attrs });
 }
 
-/** Fill a select. @param {HTMLSelectElement} node @param {{value: string, label?: string}[]} options @param {string} value */
+/** Fill a select; it has no half-typed state, so it always shows what holds. @param {HTMLSelectElement} node @param {{value: string, label?: string}[]} options @param {string} value */
 export function fillSelect(node, options, value) {
   const known = JSON.stringify(options);
   if (node.dataset.known !== known) {
     node.dataset.known = known;
     node.replaceChildren(...options.map((each) => make("option", "", { value: each.value }, each.label ?? each.value)));
   }
-  if (node.value !== value && !hasFocus(node)) node.value = value;
+  if (node.value !== value) node.value = value;
 }
 
 /** @param {Record<string, string>} [attrs] @returns {HTMLSelectElement} */
@@ -416,9 +424,14 @@ export function later(work, ms) {
   return call;
 }
 
+/** @type {WeakMap<HTMLElement, {label: string, timer: ReturnType<typeof setTimeout>}>} */
+const copied = new WeakMap();
+
 /** Copy a text, and say so on the button for a moment. @param {HTMLButtonElement} node @param {string} text */
 export async function copyText(node, text) {
-  const label = node.textContent ?? "";
+  const before = copied.get(node);
+  clearTimeout(before?.timer);
+  const label = before?.label ?? node.textContent ?? "";
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -431,7 +444,13 @@ export async function copyText(node, text) {
     area.remove();
     node.focus();
   }
-  node.textContent = "Copied";
+  node.style.minWidth = `${node.offsetWidth}px`; // its neighbours stay where they are
+  node.textContent = "✓ Copied";
   announce("Copied.");
-  setTimeout(() => setText(node, label), 1200);
+  const timer = setTimeout(() => {
+    copied.delete(node);
+    setText(node, label);
+    node.style.minWidth = "";
+  }, 1200);
+  copied.set(node, { label, timer });
 }

@@ -102,7 +102,8 @@ export function keepHeight(node) {
 export function announce(text) {
   const node = document.getElementById("bnl-announcer") ?? make("div", "", ANNOUNCER);
   if (!node.isConnected) document.body.append(node);
-  node.textContent = text;
+  // The same words again would be no change, and nobody would hear them.
+  node.textContent = text && node.textContent === text ? `${text}\u00a0` : text;
 }
 
 /**
