@@ -87,7 +87,7 @@ class Chat(seams.Showable):
     >>> chat.send("And a kernel?", stream=True)  # doctest: +SKIP
     """
 
-    model: str = "auto"  # these three also for a repr in a traceback of its own making
+    _model: str = "auto"  # these three also for a repr in a traceback of its own making
     title: str | None = None
     _turns: tuple[Turn, ...] = ()
 
@@ -105,8 +105,8 @@ class Chat(seams.Showable):
             raise InvalidInput(f"system must be text, not {type(system).__name__}.")
         if "stream" in defaults:
             raise InvalidInput("stream cannot be a default of a Chat.", hint="Pass stream=True to send().")
-        self.system = system
-        self.model = model
+        self._system = system
+        self._model = model
         self.title = title
         self.defaults = defaults
         self._client = client
@@ -118,6 +118,26 @@ class Chat(seams.Showable):
         self._unsettled: dict[str, str] = {}  # fingerprint → key of each call whose end is unknown
 
     # ── looking ──
+
+    @property
+    def system(self) -> str | None:
+        """How the model shall behave, from the next turn on."""
+        return self._system
+
+    @system.setter
+    def system(self, system: str | None) -> None:
+        self._system = system
+        self._changed()
+
+    @property
+    def model(self) -> str:
+        """Which model answers, from the next turn on."""
+        return self._model
+
+    @model.setter
+    def model(self, model: str) -> None:
+        self._model = model
+        self._changed()
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -153,7 +173,7 @@ class Chat(seams.Showable):
         return self._asking
 
     def watch(self, changed: Callable[[], object]) -> Callable[[], None]:
-        """Have a function called whenever the conversation changes: a turn more, or other ones, or one under way.
+        """Have a function called whenever the conversation changes: its turns, what is under way, model or system.
 
         Parameters
         ----------
@@ -346,7 +366,7 @@ class Chat(seams.Showable):
                 "A conversation with a client of its own is never pickled: use save(), and "
                 "Chat.load(path, client=…)."
             )
-        return {name: self.__dict__[name] for name in KEPT}
+        return {name: getattr(self, name) for name in KEPT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["system"], model=state["model"], title=state["title"], **state["defaults"])  # type: ignore[misc]

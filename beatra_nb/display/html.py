@@ -186,7 +186,8 @@ def _table(view: Table) -> str:
     body = "".join(
         '<tr style="background:transparent">'
         + "".join(
-            f'<td dir="auto"{mark} style="{base}{side};border-bottom:{_LINE};{_breaking(value)}">{_cell(value)}</td>'
+            f'<td dir="auto"{mark} style="{base}{side};border-bottom:{_LINE};{_breaking(value, bool(mark))}">'
+            f"{_cell(value)}</td>"
             for value, (side, mark) in zip(row, flush, strict=False)
         )
         + "</tr>"
@@ -200,10 +201,13 @@ def _table(view: Table) -> str:
     )
 
 
-def _breaking(value: View) -> str:
-    """Keep ids, figures and short words on one line; a table that is too wide scrolls."""
-    short = isinstance(value, Badge) or (isinstance(value, Text) and len(value.text) <= 32)
-    return "white-space:nowrap" if short else "white-space:normal;overflow-wrap:break-word"
+def _breaking(value: View, is_figure: bool) -> str:
+    """Keep figures and short words on one line; what is longer makes room, so that no column falls out of sight."""
+    if isinstance(value, Badge):
+        return "overflow-wrap:anywhere;min-width:6em" if value.copy else "white-space:nowrap"
+    if isinstance(value, Text) and (is_figure or len(value.text) <= 16):
+        return "white-space:nowrap"
+    return "white-space:normal;overflow-wrap:anywhere;min-width:6em"
 
 
 def _cell(value: View) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from beatra_nb.core import seams
 from beatra_nb.core.conversation import Chat, Turn, end_unknown
 from beatra_nb.core.errors import InvalidInput
 from beatra_nb.core.reply import Reply
@@ -19,11 +21,13 @@ from beatra_nb.core.streams import interrupted
 from beatra_nb.display.clean import Cleaner, one_line, visible
 from beatra_nb.interact import choices, work
 from beatra_nb.interact.chat_given import check_given, model_id, new_chat, words
-from beatra_nb.interact.chat_turns import told
+from beatra_nb.interact.chat_hearing import Kept, follow
+from beatra_nb.interact.chat_turns import branch_name, told
 from beatra_nb.interact.panel import Panel
 from beatra_nb.interact.trouble import trouble
 
 if TYPE_CHECKING:
+    from beatra_nb.core.async_client import AsyncClient
     from beatra_nb.core.client import Client
 
 _BUSY = "This conversation is still waiting for an answer."
@@ -43,7 +47,7 @@ class ChatBox(Panel):
     model : str, default "auto"
         Which model answers, for a new conversation.
     client : Client, optional
-        Who sends; else the conversation's own client, else the default one.
+        Who sends in a new conversation; one that is given sends by its own client, or by the default one.
     title : str, optional
         What stands above it; else the conversation's title.
     **defaults
@@ -62,7 +66,7 @@ class ChatBox(Panel):
     >>> box.chat.turns[-1].reply.text  # doctest: +SKIP
     """
 
-    modules: ClassVar[tuple[str, ...]] = ("chat_box.js",)
+    modules: ClassVar[tuple[str, ...]] = ("pen.js", "chat_box.js")
     styles: ClassVar[tuple[str, ...]] = ("chat_box.css",)
 
     def __init__(
@@ -80,7 +84,7 @@ class ChatBox(Panel):
         if chat is None:
             chat = new_chat(system, model, client, title, defaults)
         else:
-            check_given(chat, system, model, defaults)
+            check_given(chat, system, model, client, defaults)
         self._branches = [chat]
         self._chat = chat
         self._title = title
@@ -90,6 +94,8 @@ class ChatBox(Panel):
         self._inside = False  # whether the box holds the conversation, perhaps to let go of it in a moment
         self._retry: tuple[str, str, int | None] | None = None  # how, the words, and which turn
         self._one: asyncio.Lock = asyncio.Lock()
+        self._kept: Kept | None = None  # the answer that this box asked for last
+        self._sandboxes: weakref.WeakSet[Client] = weakref.WeakSet()  # those whose answers said so
         self._unwatch: Callable[[], object] = lambda: None
         super().__init__(
             {
@@ -102,10 +108,10 @@ class ChatBox(Panel):
                 "model": one_line(chat.model, 120),
                 "models": ["auto"],
             },
-            client=client or chat._client,
+            client=chat._client,
         )
-        self._given = client
-        self._doc.set("sandbox", value=self._base._settings.mode == "sandbox")
+        # Who sends for the conversations that have no client: always the same, whatever bn.connect() is told later.
+        self._default = None if chat._client is not None else self._base
         self._bind(chat)
 
     # ── looking ──
@@ -117,13 +123,23 @@ class ChatBox(Panel):
 
     @chat.setter
     def chat(self, chat: Chat) -> None:
-        check_given(chat, None, "auto", {})
+        check_given(chat)
         self._go_to(chat)
 
     @property
     def forks(self) -> tuple[Chat, ...]:
         """Every branch of the box, the first conversation at the head."""
         return tuple(self._branches)
+
+    @property
+    def attempt(self) -> dict[str, Any] | None:
+        """What was said and is not part of the conversation, with what became of it; None where all is recorded.
+
+        A dict of ``you`` (the words), ``text`` (what had come), ``state`` (``"asking"``, ``"stopped"``, ``"failed"``)
+        and, after a failure, ``trouble``.
+        """
+        live = self._doc["live"]
+        return None if live is None else dict(live)
 
     @property
     def title(self) -> str:
@@ -171,10 +187,8 @@ class ChatBox(Panel):
             return work.wait(_result(future))
         except (KeyboardInterrupt, concurrent.futures.CancelledError):
             self._leave(number, "stopped")
-            live = self._doc["live"]
-            partial = live["text"] if live and live["id"] == number else ""
-            reply = Reply(partial, complete=False, cut_by="it was stopped", asked_model=self.model)
-        raise interrupted(reply, None)
+        reply = self._partial(number)
+        raise interrupted(reply, reply.idempotency_key or None)
 
     def stop(self) -> bool:
         """Stop the answer that this box is waiting for; return whether there was one."""
@@ -252,19 +266,16 @@ class ChatBox(Panel):
         if not isinstance(text, str):
             raise InvalidInput("The system text must be text.")
         self._chat.system = text if text.strip() else None
-        self._doc.set("system", value=text)
-        self._settle()
 
     def ask_model(self, name: str) -> None:
         """Choose the model, from the next turn on."""
         self._chat.model = model_id(name)
-        self._doc.set("model", value=one_line(self._chat.model, 120))
-        self._settle()
 
     # ── how a turn is made ──
 
     def _say(self, how: str, text: str, at: int | None) -> tuple[concurrent.futures.Future[Reply], int]:
         with self._lock:
+            self._check_open()
             if self._mine or (self._chat.asking is not None and not self._inside):
                 raise InvalidInput(_BUSY, hint="Wait for it, or stop it.")
             self._number += 1
@@ -276,6 +287,8 @@ class ChatBox(Panel):
 
     async def _answer(self, number: int, how: str, text: str, at: int | None) -> Reply:
         chat, cleaner = self._chat, Cleaner()
+        kept = self._kept = Kept(number, self._twin)
+        client = cast("AsyncClient", kept)
 
         def heard(piece: str) -> None:
             with self._lock:
@@ -287,12 +300,17 @@ class ChatBox(Panel):
                 self._inside = True
                 try:
                     if how == "send":
-                        return await chat.asend(text, on_text=heard, client=self._twin)
-                    if how == "edit" and at is not None:
-                        return await chat.aedit(at, text, on_text=heard, client=self._twin)
-                    return await chat.aregenerate(on_text=heard, client=self._twin)
+                        reply = await chat.asend(text, on_text=heard, client=client)
+                    elif how == "edit" and at is not None:
+                        reply = await chat.aedit(at, text, on_text=heard, client=client)
+                    else:
+                        reply = await chat.aregenerate(on_text=heard, client=client)
                 finally:
                     self._inside = False
+            if reply.sandbox:  # as it may be said by the answers alone
+                self._sandboxes.add(self._base)
+                self._tell_sandbox()
+            return reply
         except asyncio.CancelledError:
             self._leave(number, "stopped")
             raise
@@ -315,18 +333,28 @@ class ChatBox(Panel):
             self._doc.set("live", value=live)
         self._settle()
 
+    def _partial(self, number: int) -> Reply:
+        """Return what had come of a turn that was stopped, with all that is known of it."""
+        if self._kept is None or self._kept.number != number or self._kept.growing is None:
+            return Reply("", complete=False, cut_by="it was stopped", asked_model=self.model)
+        reply = self._kept.growing.reply
+        return reply if reply.complete else reply.with_(complete=False, cut_by="it was stopped")
+
     # ── how the conversation is followed ──
 
     def _bind(self, chat: Chat) -> None:
         self._unwatch()
         self._chat = chat
-        self._base = self._given or chat._client or self._base
-        self._doc.set("sandbox", value=self._base._settings.mode == "sandbox")
-        self._unwatch = chat.watch(self._follow_chat)
-        self._doc.set("system", value=chat.system or "")
-        self._doc.set("model", value=one_line(chat.model, 120))
+        if chat._client is None and self._default is None:
+            self._default = seams.default_client()
+        self._base = cast("Client", chat._client or self._default)
+        self._tell_sandbox()
+        self._unwatch = follow(chat, self._follow_chat)
         self._doc.set("title", value=one_line(self.title, 200))
         self._follow_chat()
+
+    def _tell_sandbox(self) -> None:
+        self._doc.set("sandbox", value=self._base.mode == "sandbox" or self._base in self._sandboxes)
 
     def _go_to(self, chat: Chat) -> None:
         with self._lock:
@@ -344,6 +372,7 @@ class ChatBox(Panel):
         with self._lock:
             chat = self._chat
             changed = self._match(chat.turns)
+            other = self._match_settings()
             self._name_branches()
             live = self._doc["live"]
             if changed and live is not None and (self._inside or not self._mine):
@@ -351,16 +380,22 @@ class ChatBox(Panel):
                 self._mine, self._retry = 0, None
                 self._doc.set("live", value=None)
                 live = None
-            if self._mine:
-                return
-            if chat.asking is not None and not self._inside:
+            if not self._mine and chat.asking is not None and not self._inside:
                 self._number += 1
                 asked = {"id": self._number, "you": visible(chat.asking), "text": "", "state": "asking"}
                 self._doc.set("live", value={**asked, "cell": True})
-            elif chat.asking is None and live is not None and live.get("cell"):
+            elif not self._mine and chat.asking is None and live is not None and live.get("cell"):
                 self._doc.set("live", value=None)
-        if changed:
+        if changed or other:
             self._settle()
+
+    def _match_settings(self) -> bool:
+        """Tell model and system text, by whichever hand they were changed; return whether they were."""
+        now = {"system": self._chat.system or "", "model": one_line(self._chat.model, 120)}
+        other = {name: value for name, value in now.items() if value != self._doc[name]}
+        for name, value in other.items():
+            self._doc.set(name, value=value)
+        return bool(other)
 
     def _match(self, turns: tuple[Turn, ...]) -> bool:
         """Tell the turns that differ; return whether any did."""
@@ -388,7 +423,7 @@ class ChatBox(Panel):
 
     def _name_branches(self) -> None:
         if len(self._branches) > 1:
-            names = [_branch_name(at, each) for at, each in enumerate(self._branches)]
+            names = [branch_name(at, each) for at, each in enumerate(self._branches)]
             self._doc.set("branches", value=names)
             at = next(at for at, each in enumerate(self._branches) if each is self._chat)
             self._doc.set("branch", value=at)
@@ -416,9 +451,3 @@ class ChatBox(Panel):
 
 async def _result(future: concurrent.futures.Future[Reply]) -> Reply:
     return await asyncio.wrap_future(future)
-
-
-def _branch_name(at: int, chat: Chat) -> str:
-    count = len(chat)
-    size = f"{count} {'turn' if count == 1 else 'turns'}"
-    return f"Main · {size}" if at == 0 else f"Fork {at} · {size}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from beatra_nb.core.conversation import Chat
@@ -37,7 +39,13 @@ def new_chat(
     return chat
 
 
-def check_given(chat: object, system: str | None, model: str, defaults: dict[str, Any]) -> None:
+def check_given(
+    chat: object,
+    system: str | None = None,
+    model: str = "auto",
+    client: Client | None = None,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Refuse what is no conversation to talk in, or settings beside one that has its own."""
     if not isinstance(chat, Chat):
         hint = (
@@ -52,6 +60,12 @@ def check_given(chat: object, system: str | None, model: str, defaults: dict[str
         raise InvalidInput(
             f"The conversation that was given has settings of its own: {names} cannot be passed as well.",
             hint="Make it so: bn.Chat(…, model=…), or set box.model and box.system.",
+        )
+    if client is not None and client is not chat._client:
+        # By the box it would be one account, and by chat.send() another.
+        raise InvalidInput(
+            "The conversation that was given sends by a client of its own: client= cannot be passed as well.",
+            hint="Make it so: bn.Chat(…, client=…).",
         )
     if chat._client is None and chat._async_client is not None:
         raise InvalidInput(

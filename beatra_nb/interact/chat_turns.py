@@ -8,7 +8,7 @@ from beatra_nb.display.clean import one_line, visible
 from beatra_nb.display.pieces import credits_of, figure, seconds
 
 if TYPE_CHECKING:
-    from beatra_nb.core.conversation import Turn
+    from beatra_nb.core.conversation import Chat, Turn
     from beatra_nb.core.reply import Reply
 
 _ENDED = {
@@ -31,6 +31,13 @@ def told(turn: Turn, number: int) -> dict[str, Any]:
         "sandbox": reply.sandbox,
     }
     return {name: value for name, value in values.items() if value not in ("", [], False)}
+
+
+def branch_name(at: int, chat: Chat) -> str:
+    """Return what a branch is called, by its place among the branches."""
+    count = len(chat)
+    size = f"{count} {'turn' if count == 1 else 'turns'}"
+    return f"Main · {size}" if at == 0 else f"Fork {at} · {size}"
 
 
 def _facts(reply: Reply) -> list[str]:

@@ -25,6 +25,7 @@ def column_of(lane: Lane, label: str, outcome: Outcome | None, *, hidden: bool) 
         "model": "" if hidden else one_line(lane.model, 200),
         "temperature": None if hidden else lane.temperature,
         "extra": "" if hidden else lane.extra,
+        "asked": None if hidden or outcome is None else _asked(lane, label, outcome),
         "state": "" if outcome is None else outcome.state,
         "votes": 0 if outcome is None else outcome.votes,
         "note": "" if outcome is None else _note(outcome, hidden),
@@ -36,6 +37,19 @@ def column_of(lane: Lane, label: str, outcome: Outcome | None, *, hidden: bool) 
     if outcome is not None and outcome.error is not None:
         column["error"] = _SECRET if hidden else trouble(outcome.error)
     return column
+
+
+def _asked(lane: Lane, label: str, outcome: Outcome) -> dict[str, Any] | None:
+    """Return what the answer was asked for with, where the lane has been changed since."""
+    was = outcome.lane
+    if was is None or (was, outcome.label) == (lane, label):
+        return None
+    return {
+        "label": outcome.label,
+        "model": one_line(was.model, 200),
+        "temperature": was.temperature,
+        "extra": was.extra,
+    }
 
 
 def _answered(reply: Reply) -> str:

@@ -11,9 +11,10 @@ import concurrent.futures
 import random
 import time
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from beatra_nb.core.errors import BeatraError, InvalidInput
+from beatra_nb.core.errors import BeatraError, Interrupted, InvalidInput
 from beatra_nb.core.request import ChatRequest
 from beatra_nb.display.clean import Cleaner, one_line, visible
 from beatra_nb.display.watching import look_around, surface
@@ -76,8 +77,8 @@ class Compare(Panel):
     def __init__(
         self,
         prompt: str = "",
-        *,
         models: Sequence[str] | None = None,
+        *,
         variants: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]] | None = None,
         system: str | None = None,
         client: Client | None = None,
@@ -99,6 +100,8 @@ class Compare(Panel):
         self._rounds: list[Round] = []
         self._columns: list[tuple[str, str]] = []  # of the page: its key, and the key of the lane behind it
         self._outcomes: dict[str, Outcome] = {}  # in view, by the key of their lane
+        # Of the answers, by the key of their column: done when all of an answer has been told.
+        self._ends: dict[str, concurrent.futures.Future[None]] = {}
         self._models: list[str] = ["auto"]
         self._hidden = False
         tree = {
@@ -110,6 +113,7 @@ class Compare(Panel):
             "hidden": False,
             "running": False,
             "round": 0,
+            "asked": None,
             "score": [],
             "lanes": [],
             "most": MOST,
@@ -140,6 +144,7 @@ class Compare(Panel):
     @system.setter
     def system(self, text: str | None) -> None:
         self._doc.set("system", value=_text("system", text or ""))
+        self._settle()
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -185,15 +190,17 @@ class Compare(Panel):
         lane.request("a prompt", None, self._options)
         with self._lock:
             self._idle("add a lane")
+            self._no_secret("added")
             if len(self._lanes) >= MOST:
                 raise InvalidInput(f"A comparison has at most {MOST} lanes.", hint="Remove one first.")
-            self._lanes[_key()] = lane
-            self._arrange(blind=self.blind)
+            key = _key()
+            self._lanes[key] = lane
+            self._set_out([*self._columns, (_key() if self.blind else key, key)])
         self._settle()
         return self
 
     def remove(self, which: str | int) -> Compare:
-        """Remove a lane by its label or its number from 1, and return the comparison."""
+        """Remove a lane by its label or its number from 1, as they are shown, and return the comparison."""
         with self._lock:
             self._remove(self._lane_key(which))
         return self
@@ -214,10 +221,12 @@ class Compare(Panel):
         ------
         InvalidInput
             If a lane could not be sent; none was.
+        Interrupted
+            When the kernel was interrupted; what had come stands in ``results``, marked as cut short.
         """
         if prompt is not None:
             self.prompt = prompt
-        work.wait(_all(self._start()))
+        self._wait(self._start())
         return self
 
     def retry(self, which: str | int) -> Compare:
@@ -230,14 +239,26 @@ class Compare(Panel):
         which : str or int
             Its label, its letter in a blind round, or its number from 1.
         """
-        work.wait(_all([self._again(self._place(which))]))
+        with self._lock:
+            end = self._again(self._place(which))
+        self._wait([end])
         return self
 
     def stop(self, which: str | int | None = None) -> bool:
-        """Stop one lane, or all; return whether any was under way. What had come stays, marked as cut short."""
-        if which is None:
-            return self._stop()
-        return self._stop(self._columns[self._place(which)][0])
+        """Stop one lane, or all; return whether any was under way. What had come stays, marked as cut short.
+
+        When it returns the lanes have ended, and may be asked again.
+        """
+        with self._lock:
+            name = None if which is None else self._columns[self._place(which)][0]
+            names = [key for key, _ in self._columns] if name is None else [name]
+            stopped = [self._stop(each) for each in names].count(True) > 0
+            ends = [self._ends[each] for each in names if each in self._ends]
+        with suppress(
+            InvalidInput
+        ):  # from a callback on the loop itself, which cannot wait: it ends right after
+            work.wait(_all(ends))
+        return stopped
 
     @property
     def running(self) -> bool:
@@ -271,7 +292,7 @@ class Compare(Panel):
     def votes(self) -> dict[str, int]:
         """The votes of all rounds by label; while a round is hidden, of that round alone by letter."""
         if self._hidden:
-            return {LETTERS[at]: each.votes for at, each in enumerate(self._now())}
+            return {self._letter(at): each.votes for at, each in enumerate(self._now())}
         return {str(each["label"]): int(each["votes"]) for each in self._tally()}
 
     def vote(self, which: str | int, count: int = 1) -> Compare:
@@ -280,7 +301,7 @@ class Compare(Panel):
         Parameters
         ----------
         which : str or int
-            Its letter in a blind round, its label, or its number from 1.
+            Its letter in a blind round, its label, or its number from 1 as it is shown.
         count : int, default 1
             How many voted for it.
         """
@@ -320,8 +341,8 @@ class Compare(Panel):
         if system is not None:
             self.system = system
 
-    def ask_run(self, prompt: str, system: str) -> None:
-        """Ask all lanes."""
+    def ask_run(self, prompt: str | None = None, system: str | None = None) -> None:
+        """Ask all lanes; with what was written in the page and not told yet, if anything was."""
         self.ask_edit(prompt, system)
         self._start()
 
@@ -330,8 +351,10 @@ class Compare(Panel):
         self._again(self._at(lane))
 
     def ask_stop(self, lane: str | None = None) -> bool:
-        """Stop one lane, or all."""
-        return self._stop(lane)
+        """Stop one lane, or all; it may come on a thread that must not wait."""
+        with self._lock:
+            names = [key for key, _ in self._columns] if lane is None else [lane]
+        return [self._stop(each) for each in names].count(True) > 0
 
     def ask_lane(self, lane: str, label: str, model: str, temperature: float | None) -> None:
         """Take a lane's settings."""
@@ -379,8 +402,20 @@ class Compare(Panel):
             if not self._hidden:
                 self._doc.set("models", value=self._models)
 
+    def _wait(self, ends: Sequence[concurrent.futures.Future[None]]) -> None:
+        """Wait for answers; an interrupt stops them, and is told when they have ended."""
+        try:
+            work.wait(_all(ends))
+        except KeyboardInterrupt:
+            self.stop()
+            raise Interrupted(
+                "Interrupted during a comparison.",
+                hint="compare.results has what had come; compare.retry(label) asks a lane again.",
+            ) from None
+
     def _start(self) -> list[concurrent.futures.Future[None]]:
         with self._lock:
+            self._check_open()
             self._idle("ask again")
             # All are checked before the first is sent.
             calls = {
@@ -392,15 +427,18 @@ class Compare(Panel):
             blind = self.blind
             self._arrange(blind=blind)
             order = [key for _, key in self._columns]
-            made = Round(len(self._rounds) + 1, self.prompt, blind, [self._outcomes[key] for key in order])
+            outcomes = [self._outcomes[key] for key in order]
+            made = Round(len(self._rounds) + 1, self.prompt, blind, outcomes, system=self.system)
             made.revealed, made.requests = not blind, [calls[key] for key in order]
             self._rounds.append(made)
             self._doc.set("round", value=made.number)
+            self._doc.set("asked", value={"prompt": made.prompt, "system": made.system})
             self._doc.set("running", value=True)
             return [self._ask(each, at, made.requests[at]) for at, each in enumerate(made.outcomes)]
 
     def _again(self, at: int) -> concurrent.futures.Future[None]:
         with self._lock:
+            self._check_open()
             round_, nth = self._round(), self._nth(at)
             before = round_.outcomes[nth]
             if not before.over:
@@ -413,18 +451,25 @@ class Compare(Panel):
             return self._ask(fresh, at, round_.requests[nth])
 
     def _ask(self, outcome: Outcome, at: int, request: ChatRequest) -> concurrent.futures.Future[None]:
-        entered: list[bool] = []
-        future = self._begin(self._answer(outcome, at, request, entered), self._columns[at][0])
+        """Begin an answer; what is returned is done when all of it has been told, however it ended."""
+        end: concurrent.futures.Future[None] = concurrent.futures.Future()
+        key = self._columns[at][0]
+        self._ends[key] = end
+        future = self._begin(self._answer(outcome, at, request, end), key)
 
         def check(done: object) -> None:
             # One that was stopped before its first step has no other chance to say so.
-            work.loop().call_soon_threadsafe(lambda: None if entered else self._over(outcome, at, "stopped"))
+            work.loop().call_soon_threadsafe(
+                lambda: None if end.running() or end.done() else self._over(outcome, at, "stopped", end)
+            )
 
         future.add_done_callback(check)
-        return future
+        return end
 
-    async def _answer(self, outcome: Outcome, at: int, request: ChatRequest, entered: list[bool]) -> None:
-        entered.append(True)
+    async def _answer(
+        self, outcome: Outcome, at: int, request: ChatRequest, end: concurrent.futures.Future[None]
+    ) -> None:
+        end.set_running_or_notify_cancel()
         cleaner, state, stream = Cleaner(), "failed", None
         try:
             stream = self._twin._stream(request)  # starts the sandbox if need be
@@ -447,9 +492,9 @@ class Compare(Panel):
             reply = None if stream is None else stream.reply
             if reply is not None and (reply.complete or reply.text):
                 outcome.reply = reply
-            self._over(outcome, at, state)
+            self._over(outcome, at, state, end)
 
-    def _over(self, outcome: Outcome, at: int, state: str) -> None:
+    def _over(self, outcome: Outcome, at: int, state: str, end: concurrent.futures.Future[None]) -> None:
         with self._lock:
             outcome.state = state
             if outcome.reply is not None and outcome.reply.sandbox:
@@ -458,6 +503,7 @@ class Compare(Panel):
                 self._tell(at)
             self._doc.set("running", value=self.running)
         self._settle()
+        end.set_result(None)
 
     def _arrange(self, *, blind: bool) -> None:
         """Set the columns out: in the order of the lanes, or, blind, anew in an order that tells nothing."""
@@ -465,14 +511,20 @@ class Compare(Panel):
         if blind:
             random.SystemRandom().shuffle(keys)
             if not self._hidden and not self.running:
+                # What was seen open is not shown blind.
                 self._outcomes = {key: each for key, each in self._outcomes.items() if not each.over}
+                self._doc.set("asked", value=None)
         self._hidden = blind
-        self._columns = [(_key() if blind else key, key) for key in keys]
+        self._ends = {}
         self._doc.set("blind", value=blind)
         self._doc.set("hidden", value=blind)
         self._doc.set("models", value=[] if blind else self._models)
-        self._doc.set("score", value=[] if blind else self._tally())
-        self._doc.set("lanes", value=[self._column(at, text=True) for at in range(len(keys))])
+        self._set_out([(_key() if blind else key, key) for key in keys])
+
+    def _set_out(self, columns: list[tuple[str, str]]) -> None:
+        self._columns = columns
+        self._doc.set("score", value=[] if self._hidden else self._tally())
+        self._doc.set("lanes", value=[self._column(at, text=True) for at in range(len(columns))])
 
     def _uncover(self) -> None:
         for each in self._rounds:
@@ -498,18 +550,36 @@ class Compare(Panel):
         outcome, label = self._outcomes.get(of), labels_of(self.lanes)[list(self._lanes).index(of)]
         column = column_of(self._lanes[of], label, outcome, hidden=self._hidden)
         column["key"] = key
-        column["letter"] = LETTERS[at] if self._hidden or (self._doc["blind"] and self._rounds) else ""
+        column["letter"] = self._letter(at)
         if text:
             column["text"] = "" if outcome is None or outcome.reply is None else visible(outcome.reply.text)
         return column
 
+    def _letter(self, at: int) -> str:
+        """Return the letter of a column: that of its answer, whatever came or went since."""
+        outcome, round_ = self._outcomes.get(self._columns[at][1]), self._rounds[-1] if self._rounds else None
+        if outcome is not None and round_ is not None and round_.blind and self.blind:
+            for nth, each in enumerate(round_.outcomes):
+                if each is outcome:
+                    return round_.letter(nth)
+        return LETTERS[at] if self._hidden else ""
+
+    def _no_secret(self, done: str) -> None:
+        """Refuse what would show, by which answer it moves, who is who."""
+        if self._hidden and self._outcomes:
+            raise InvalidInput(
+                f"A lane cannot be {done} while a blind round is hidden: that would tell who is who.",
+                hint="compare.reveal() first.",
+            )
+
     def _remove(self, key: str) -> None:
         self._idle("remove a lane")
+        self._no_secret("removed")
         if len(self._lanes) == 1:
             raise InvalidInput("The last lane stays.", hint="Change it, or add another one first.")
         del self._lanes[key]
         self._outcomes.pop(key, None)
-        self._arrange(blind=self.blind)
+        self._set_out([column for column in self._columns if column[1] != key])
         self._settle()
 
     def _tally(self) -> list[dict[str, Any]]:
@@ -538,7 +608,10 @@ class Compare(Panel):
         for at, (_, of) in enumerate(self._columns):
             if self._outcomes.get(of) is outcome:
                 return at
-        raise InvalidInput("The lane of this answer has been removed.", hint="compare.results still has it.")
+        raise InvalidInput(
+            "This answer is not shown any more: its lane was removed, or the round put away.",
+            hint="compare.results still has it.",
+        )
 
     def _nth(self, at: int) -> int:
         """Return the position in the last round of what a column shows."""
@@ -566,7 +639,10 @@ class Compare(Panel):
         raise InvalidInput("This lane is not there any more.")
 
     def _lane_key(self, which: object) -> str:
-        keys, labels = list(self._lanes), labels_of(self.lanes)
+        # By number as they are shown, unless what is shown stands in an order that tells nothing.
+        named = dict(zip(self._lanes, labels_of(self.lanes), strict=True))
+        keys = list(self._lanes) if self._hidden else [key for _, key in self._columns]
+        labels = [named[key] for key in keys]
         if isinstance(which, int) and not isinstance(which, bool) and 1 <= which <= len(keys):
             return keys[which - 1]
         if isinstance(which, str) and which in labels:
@@ -581,11 +657,10 @@ class Compare(Panel):
             )
 
 
-async def _all(futures: Sequence[concurrent.futures.Future[None]]) -> None:
-    """Wait for all lanes; to be cancelled cancels them."""
-    waiting = asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
-    await waiting
-    await asyncio.sleep(0)
+async def _all(ends: Sequence[concurrent.futures.Future[None]]) -> None:
+    """Wait for the ends of answers; not to wait any more leaves them as they are."""
+    if ends:
+        await asyncio.wait([asyncio.wrap_future(end) for end in ends])
 
 
 def _key() -> str:

@@ -1,4 +1,4 @@
-"""The models of the account, for completion and the status: asked seldom, beside the kernel, never for long."""
+"""The models of the account, for completion, the status and the studio: asked seldom, never for long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from beatra_nb.core.settings import Secret, Timeouts
 
 if TYPE_CHECKING:
     from beatra_nb.core.client import Client
-    from beatra_nb.core.reply import ModelInfo
+    from beatra_nb.core.reply import ModelList
     from beatra_nb.sandbox import Sandbox
 
 FRESH = 60.0  # seconds that an answer is good for
@@ -30,7 +30,7 @@ def running_sandbox() -> Sandbox | None:
     return box if box is not None and box.running else None
 
 
-def known_models(client: Client, patience: float) -> tuple[tuple[ModelInfo, ...] | None, str]:
+def known_models(client: Client, patience: float) -> tuple[ModelList | None, str]:
     """Return the models of a client's account, and why they are not known if they are not.
 
     Parameters
@@ -62,7 +62,7 @@ class _Question:
         self._of = (url, key)
         self._asked = time.monotonic()
         self._done = threading.Event()
-        self._models: tuple[ModelInfo, ...] | None = None
+        self._models: ModelList | None = None
         self._problem = "the service has not answered yet"
         threading.Thread(target=self._ask, name="beatra-models", daemon=True).start()
 
@@ -71,7 +71,7 @@ class _Question:
         lasts = FRESH if self._models is not None or not self._done.is_set() else AGAIN
         return self._of == (url, key) and time.monotonic() - self._asked < lasts
 
-    def answer(self, patience: float) -> tuple[tuple[ModelInfo, ...] | None, str]:
+    def answer(self, patience: float) -> tuple[ModelList | None, str]:
         """Return the answer, waiting so long for it."""
         self._done.wait(patience)
         return self._models, "" if self._models is not None else self._problem
@@ -89,7 +89,7 @@ class _Question:
                 max_attempts=1,
                 journal=False,
             ) as client:
-                self._models = tuple(client.models())
+                self._models = client.models()
         except BeatraError as error:
             self._problem = error.message
         except Exception as error:  # a look must not end in a thread's traceback

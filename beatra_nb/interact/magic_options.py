@@ -254,6 +254,9 @@ CHAT = Magic(
 The Reply is the value of the cell: _ and Out[n] hold it, as after bn.chat(…).
 {_ENDING}
 
+A question mark may end a line of %chat, but not in the very cell that runs %load_ext beatra_nb: IPython
+has read that cell by then, and takes such a line for a question to itself.
+
 With --chat, --model holds for this turn, or for the whole of a conversation that is made by it;
 --system belongs to a conversation that has no turn yet.""",
 )

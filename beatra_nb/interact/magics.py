@@ -75,7 +75,8 @@ def keep_questions(lines: list[str]) -> list[str]:
     r"""Let ``%chat What is a kernel?`` ask a model: to IPython, a question mark at the end asks for help.
 
     It is one of IPython's input transformers: lines of a cell → lines of a cell. Left alone are cell magics, whose
-    lines are theirs, and cells with long strings, in which such a line may stand as text.
+    lines are theirs, and cells with long strings, in which such a line may stand as text. The cell that loads the
+    magics has been read before they are there.
 
     >>> keep_questions(["%chat What is a kernel?"])
     ["get_ipython().run_line_magic('chat', 'What is a kernel?')\n"]

@@ -21,7 +21,7 @@ from beatra_nb.core.music import MusicRequest
 from beatra_nb.core.task_verbs import checked_embed, checked_timeout
 from beatra_nb.display.pieces import credits_of, short_path
 from beatra_nb.interact import studio_form, work
-from beatra_nb.interact.known_models import running_sandbox
+from beatra_nb.interact.known_models import LIMIT, known_models, running_sandbox
 from beatra_nb.interact.reference import Reference
 from beatra_nb.interact.studio_fields import StudioFields
 from beatra_nb.interact.takes import Production, difference
@@ -128,6 +128,36 @@ class MusicStudio(StudioFields):
         return tuple(clip for task in self.tasks for clip in task.clips)
 
     @property
+    def jobs(self) -> dict[int, Task]:
+        """The same tasks, by the numbers that the names of their takes begin with."""
+        return {number: each.task for number, each in list(self._productions.items()) if each.task.id}
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """Which takes are marked: ``{"A": "1.1", "B": "2.1"}``, each where there is one."""
+        return {side.upper(): take for side, take in self._doc["marks"].items() if take}
+
+    def take(self, name: str) -> Clip:
+        """Return a take by the name that it has in the page.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``"2.1"``: of the second job, the first take.
+
+        Returns
+        -------
+        Clip
+            The take.
+
+        Raises
+        ------
+        InvalidInput
+            If there is none of this name.
+        """
+        return self._clip(name)
+
+    @property
     def unsent(self) -> tuple[BeatraError, ...]:
         """Why requests that became no task did not, as far as anybody knows; oldest first."""
         found = (each.error for each in self._productions.values() if not each.task.id)
@@ -200,6 +230,7 @@ class MusicStudio(StudioFields):
     ) -> tuple[Production, concurrent.futures.Future[None]]:
         """Begin a job; one that was asked the very same, and may have been begun, is gone on with instead."""
         with self._lock:
+            self._check_open()
             for each in self._productions.values():
                 if each.doubtful and not each.moving and each.given == given and each.reference is reference:
                     return each, self._drive(each)
@@ -256,6 +287,8 @@ class MusicStudio(StudioFields):
                 return  # it was taken away
             for name, value in card.items():
                 self._doc.set("cards", str(number), name, value=value)
+            if card["sandbox"]:  # a sandbox under an address of its own is known by its first answer
+                self._doc.set("sandbox", value=True)
             begun = card["phase"] == "running" and number not in self._running
             if begun:
                 self._running.add(number)
@@ -339,6 +372,7 @@ class MusicStudio(StudioFields):
             if marks[other] == take:
                 self._doc.set("marks", other, value="")
         self._compare()
+        self._settle()
 
     def ask_audio(self, take: str, to: str) -> None:
         """Send the bytes of a take, or of the reference, to one page."""
@@ -402,7 +436,10 @@ class MusicStudio(StudioFields):
         self._begin(self._look_around(), "models")
 
     async def _look_around(self) -> None:
-        self._doc.set("models", value=await studio_form.music_models(self._twin))
+        models, _ = await asyncio.to_thread(known_models, self._base, LIMIT)
+        self._doc.set("models", value=studio_form.music_models(models))
+        if models is not None and models.sandbox:
+            self._doc.set("sandbox", value=True)
         await self._ask_balance()
 
     async def _ask_balance(self) -> None:

@@ -9,6 +9,7 @@ reads what is typed, ``prompt_rows`` what is pasted, ``prompt_edits`` is what a 
 from __future__ import annotations
 
 import concurrent.futures
+import operator
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,6 +32,23 @@ if TYPE_CHECKING:
 
     from beatra_nb.core.client import Client
     from beatra_nb.core.reply import Reply
+
+
+def _part(name: str, says: str) -> property:
+    """Make a property for a part of the prompt: set, it is in the page and in the next run."""
+
+    def get(self: PromptBuilder) -> Any:  # noqa: ANN401
+        return getattr(self._prompt, name)
+
+    def put(self: PromptBuilder, value: object) -> None:
+        self._put_part(name, value)
+
+    return property(get, put, doc=says)
+
+
+_OTHER_CLIENT = (
+    "# The builder has a client of its own. To ask by that account, call chat on it instead of on bn."
+)
 
 
 class PromptBuilder(Editing):
@@ -105,6 +123,7 @@ class PromptBuilder(Editing):
             prompt = prompt.replace(name=name) if name else prompt
         prompt_fields.check(prompt)
         super().__init__(prompt, prompt_rows.records(rows, prompt.variables), client=client)
+        self._by_default = client is None
 
     def _shown(self) -> None:
         self._begin(self._fetch_models(), "models")
@@ -129,6 +148,16 @@ class PromptBuilder(Editing):
     @prompt.setter
     def prompt(self, prompt: Prompt | str) -> None:
         self._put_prompt(_checked(Prompt(prompt) if isinstance(prompt, str) else prompt))
+
+    name = _part("name", "What the prompt is called; for people.")
+    notes = _part("notes", "What is noted about it; for people.")
+    user = _part("user", "What is asked: a template.")
+    system = _part("system", "How the model shall behave: a template, or None.")
+    examples = _part("examples", "Questions and the answers wanted, sent before the real question.")
+    model = _part("model", "Which model is asked.")
+    temperature = _part("temperature", "From 0 to 2; None for the model's own.")
+    max_tokens = _part("max_tokens", "The longest answer, in tokens; None for the model's own.")
+    schema = _part("schema", "What the answer shall be, as JSON schema; a pydantic model class may be set.")
 
     @property
     def draft(self) -> Prompt:
@@ -157,8 +186,10 @@ class PromptBuilder(Editing):
         prompt = self.prompt
         rows = [row.values for row in self._rows if sendable(prompt, row.values)]
         if not prompt.variables or not rows:
-            return prompt.to_code()
-        return prompt.to_code(rows[0] if len(self._rows) == 1 else rows)
+            code = prompt.to_code()
+        else:
+            code = prompt.to_code(rows[0] if len(self._rows) == 1 else rows)
+        return code if self._by_default else f"{_OTHER_CLIENT}\n{code}"
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the prompt and its rows to a small JSON file (see ``Prompt.save``); return its path."""
@@ -185,8 +216,10 @@ class PromptBuilder(Editing):
 
     @property
     def answers(self) -> list[Reply | BaseException | None]:
-        """What came of each row: a ``Reply``, an error, or None."""
-        found = [row.answer for row in self._rows]
+        """What came of each row as it is now: a ``Reply``, an error, or None. ``versions`` hold all that came."""
+        found = [
+            answer if answer is not None and answer.fits(values) else None for values, answer in self.table
+        ]
         return [None if each is None else each.reply if each.ok else each.error for each in found]
 
     @property
@@ -199,20 +232,29 @@ class PromptBuilder(Editing):
         """The rows and what came of them, as a DataFrame.
 
         After the row's columns come the answer's ``text`` (or the fields of its schema), ``model``, ``request_id``,
-        ``tokens``, ``credits``, ``seconds``, ``error``, ``score`` and ``version``; with ``answer_`` before a name
-        that a column of the rows has.
+        ``tokens``, ``credits``, ``seconds``, ``finish_reason`` (``"length"`` for an answer that was cut off),
+        ``error``, ``score`` and ``version``; with ``answer_`` before a name that a column of the rows has. An answer
+        to other values than the row has now is left out: ``versions`` hold all that ever came.
 
         Raises
         ------
         ConfigurationError
             If pandas is not installed.
         """
-        return frame([(row, self._rows[at].answer) for at, row in enumerate(self.rows or [{}])])
+        rows = self.rows or [{}]
+        found = [row.answer if row.answer and row.answer.fits(row.values) else None for row in self._rows]
+        return frame(list(zip(rows, found, strict=True)))
 
     @property
     def versions(self) -> tuple[Version, ...]:
         """Every prompt that was run, oldest first, with all its answers."""
         return tuple(self._versions)
+
+    @property
+    def version(self) -> int:
+        """The number of the version that the prompt is as it stands; 0 before it is run."""
+        number: int = self._doc["version"]
+        return number
 
     def run(self, rows: int | Iterable[int] | None = None) -> Results:
         """Ask for every row, or for some, and wait for the answers.
@@ -225,14 +267,14 @@ class PromptBuilder(Editing):
         Returns
         -------
         Results
-            The answers, in order. What went wrong with a row is in its ``error``; nothing is raised for it.
+            An answer for each row, in order. What went wrong is in its ``error``; nothing is raised for a row.
 
         Raises
         ------
         InvalidInput
             If nothing can be sent as it is.
         """
-        places = range(len(self._rows)) if rows is None else [rows] if isinstance(rows, int) else rows
+        places = range(len(self._rows)) if rows is None else rows if isinstance(rows, Iterable) else [rows]
         chosen = [self._row_at(each) for each in places]
         prompt = self.prompt
         try:
@@ -260,6 +302,8 @@ class PromptBuilder(Editing):
         return self.to_code()
 
     def _row_at(self, place: int) -> Row:
+        if hasattr(place, "__index__") and not isinstance(place, bool):
+            place = operator.index(place)  # NumPy's numbers as well
         if type(place) is not int or not -len(self._rows) <= place < len(self._rows):
             raise InvalidInput(
                 f"There is no row {place!r:.40}.", hint=f"There are {len(self._rows)}, counted from 0."

@@ -38,6 +38,7 @@ class Editing(Asking):
                 "run": {"on": False, "done": 0, "of": 0, "failed": 0, "note": ""},
                 "versions": [],
                 "version": 0,
+                "sandbox": False,
             },
             **more,
         )
@@ -127,6 +128,7 @@ class Editing(Asking):
             new = prompt_rows.value_of(value, others)
             self._rows[at].values[column] = new
             self._doc.set("rows", at, "v", column, value=prompt_rows.shown(new))
+            self._tell_state(self._rows[at], at)  # its answer may be one to other values now
             self._refresh()
 
     def ask_row_add(self) -> int:
@@ -187,7 +189,7 @@ class Editing(Asking):
             answer = self._rows[at].answer
             if answer is None:
                 raise InvalidInput("There is no answer to score yet.", hint="Run the row first.")
-            answer.score = score
+            self._version_at(answer.version).rate(answer, score)
             self._answered(at)
 
     def ask_note(self, version: int, text: str) -> None:
@@ -213,6 +215,20 @@ class Editing(Asking):
             self._refresh()
 
     # ── inside ──
+
+    def _put_part(self, name: str, value: object) -> None:
+        """Take a part of the prompt from Python; what stands in the other fields stays."""
+        with self._lock:
+            prompt = self._prompt.replace(**{name: value})
+            prompt_fields.check(prompt)
+            self._prompt = prompt
+            self._invalid.pop(name, None)
+            if name == "examples":
+                self._tell_examples()
+            else:
+                self._doc.set("fields", name, value=prompt_fields.texts_of(prompt)[name])
+            self._doc.set("models", value=list(dict.fromkeys([*self._doc["models"], prompt.model])))
+            self._refresh()
 
     def _put_prompt(self, prompt: Prompt) -> None:
         """Take a prompt in place of the one there is."""

@@ -22,8 +22,8 @@ def row_texts(values: Mapping[str, Any]) -> dict[str, str | None]:
     return {name: shown(value) for name, value in values.items()}
 
 
-def brief(answer: Answer) -> dict[str, Any]:
-    """Return what stands beside a row."""
+def brief(answer: Answer, *, old: bool) -> dict[str, Any]:
+    """Return what stands beside a row; ``old`` when the row has changed since."""
     out: dict[str, Any] = {"state": "done" if answer.ok else "error", "version": answer.version}
     if answer.ok and answer.reply is not None:
         parts = answer.fields
@@ -33,6 +33,10 @@ def brief(answer: Answer) -> dict[str, Any]:
         out["text"] = one_line(words_of(answer.error), EXCERPT)
     if answer.score is not None:
         out["score"] = answer.score
+    if answer.cut:
+        out["cut"] = True
+    if old:
+        out["old"] = True
     return out
 
 
@@ -58,7 +62,7 @@ def detail(answer: Answer, *, old: bool) -> dict[str, Any]:
         ]
         out["model"] = one_line(reply.model, 120)
         out["sandbox"] = reply.sandbox
-        out["finish"] = one_line(reply.finish_reason or "", 40)
+        out["cut"] = answer.cut
     out["tokens"] = "" if answer.tokens is None else figure(answer.tokens)
     out["credits"] = "" if answer.credits is None else figure(answer.credits)
     out["request_id"] = one_line(answer.request_id or "", 120)
@@ -81,15 +85,14 @@ def messages_of(messages: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def summary(version: Version) -> dict[str, Any]:
     """Return a line of the history."""
-    answers = version.answers
     score = version.score
     return {
         "n": version.number,
         "time": datetime.fromtimestamp(version.time).strftime("%H:%M"),
-        "answers": sum(each.ok for each in answers),
-        "failed": sum(not each.ok for each in answers),
+        "answers": len(version.answers) - version.failed,
+        "failed": version.failed,
         "score": "" if score is None else f"{score:.1f}",
-        "scored": sum(each.score is not None for each in answers),
+        "scored": version.scored,
         "credits": "" if version.credits is None else figure(version.credits),
         "words": one_line(version.prompt.user or version.prompt.system or "", 120),
         "notes": version.notes,

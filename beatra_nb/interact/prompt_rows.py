@@ -72,6 +72,11 @@ def records(data: object, variables: Sequence[str] = ()) -> list[dict[str, Any]]
     if data is None:
         return []
     if isinstance(data, Mapping):
+        if data and all(isinstance(each, list | tuple) for each in data.values()):
+            raise InvalidInput(
+                "rows is a dict of columns, and one dict is one row.",
+                hint="rows=pandas.DataFrame(columns); or rows=[row], if each of its values shall be a whole list.",
+            )
         return _bounded([_row(data)])
     if isinstance(data, str | bytes):
         raise InvalidInput(

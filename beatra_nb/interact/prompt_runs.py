@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, overload
 
 from beatra_nb.core import seams
 from beatra_nb.core.errors import BeatraError, InvalidInput
 from beatra_nb.core.frames import load_pandas
+from beatra_nb.core.prompt import Prompt
 from beatra_nb.core.seams import Showable
 
 if TYPE_CHECKING:
     import pandas
 
-    from beatra_nb.core.prompt import Prompt
     from beatra_nb.core.reply import Reply
 
 SCORES = (1, 2, 3, 4, 5)
-FACTS = ("model", "request_id", "tokens", "credits", "seconds", "error", "score", "version")
+FACTS = ("model", "request_id", "tokens", "credits", "seconds", "finish_reason", "error", "score", "version")
+# Ends of an answer that is not all that the model would have said.
+CUT = {"length": "cut off at max tokens", "content_filter": "cut off by the content filter"}
+# What is written for people alone makes no version.
+_SENT = tuple(each.name for each in fields(Prompt) if each.name not in ("name", "notes"))
 
 
 @dataclass(slots=True)
@@ -74,6 +78,20 @@ class Answer:
         return getattr(self.reply if self.reply is not None else self.error, "request_id", None)
 
     @property
+    def finish_reason(self) -> str | None:
+        """Why the answer ended there; ``"length"`` says that it was cut off."""
+        return self.reply.finish_reason if self.reply is not None else None
+
+    @property
+    def cut(self) -> str:
+        """How the answer was cut off, in words; empty where it is whole."""
+        return CUT.get(self.finish_reason or "", "")
+
+    def fits(self, row: Mapping[str, Any]) -> bool:
+        """Whether it was given to these values; what is missing counts as not there."""
+        return _there(self.row) == _there(row)
+
+    @property
     def fields(self) -> dict[str, Any]:
         """The fields of a parsed answer; empty where it is text."""
         data = self.reply.data if self.reply is not None else None
@@ -91,7 +109,7 @@ class Version:
     prompt : Prompt
         The prompt.
     answers : list of Answer
-        Everything that was asked with it, oldest first.
+        Everything that was asked with it, oldest first; ``add`` takes one more.
     notes : str
         What you noted about it.
     time : float
@@ -103,23 +121,48 @@ class Version:
     answers: list[Answer] = field(default_factory=list)
     notes: str = ""
     time: float = field(default_factory=time.time)
+    # Running sums: the page is told of a version after each of thousands of answers.
+    failed: int = field(default=0, init=False, repr=False, compare=False)
+    credits: Decimal | None = field(default=None, init=False, repr=False, compare=False)
+    _scores: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _latest: dict[int, Answer] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        given, self.answers = self.answers, []
+        for each in given:
+            self.add(each)
 
     @property
     def score(self) -> float | None:
         """The mean of the scores that were given; None before the first."""
-        scores = [each.score for each in self.answers if each.score is not None]
-        return sum(scores) / len(scores) if scores else None
+        return sum(self._scores.values()) / len(self._scores) if self._scores else None
 
     @property
-    def credits(self) -> Decimal | None:
-        """What its answers cost together, where the service said."""
-        costs = [each.credits for each in self.answers if each.credits is not None]
-        return sum(costs, Decimal(0)) if costs else None
+    def scored(self) -> int:
+        """How many answers have a score."""
+        return len(self._scores)
+
+    def add(self, answer: Answer) -> None:
+        """Take what came of a row."""
+        self.answers.append(answer)
+        self.failed += not answer.ok
+        if answer.credits is not None:
+            self.credits = (self.credits or Decimal(0)) + answer.credits
+        before = self._latest.get(answer.row_id)
+        if answer.ok or before is None or not before.ok:
+            self._latest[answer.row_id] = answer
+        self.rate(answer, answer.score)
+
+    def rate(self, answer: Answer, score: int | None) -> None:
+        """Score one of its answers."""
+        answer.score = score
+        self._scores.pop(id(answer), None)
+        if score is not None:
+            self._scores[id(answer)] = score
 
     def latest(self, row_id: int) -> Answer | None:
         """Return the last thing that came for a row, an answer rather than an error."""
-        found = [each for each in self.answers if each.row_id == row_id]
-        return next((each for each in reversed(found) if each.ok), found[-1] if found else None)
+        return self._latest.get(row_id)
 
 
 class Results(Showable, Sequence[Answer]):
@@ -184,8 +227,8 @@ def check_score(score: object) -> int | None:
 
 
 def same(one: Prompt, other: Prompt) -> bool:
-    """Whether two prompts send the same; what is written for people alone makes no version."""
-    return one.replace(name="", notes="") == other.replace(name="", notes="")
+    """Whether two prompts send the same."""
+    return all(getattr(one, name) == getattr(other, name) for name in _SENT)
 
 
 def frame(rows: Sequence[tuple[Mapping[str, Any], Answer | None]]) -> pandas.DataFrame:
@@ -224,6 +267,7 @@ _DTYPES: dict[str, Any] = {
     "text": "string",
     "model": "string",
     "request_id": "string",
+    "finish_reason": "string",
     "error": "string",
     "tokens": "Int64",
     "credits": "Float64",
@@ -247,6 +291,10 @@ def _fact(answer: Answer | None, name: str, parts: Sequence[str]) -> Any:  # noq
     if name == "credits":
         return None if answer.credits is None else float(answer.credits)
     return getattr(answer, name)
+
+
+def _there(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def words_of(error: BaseException) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from beatra_nb.core.conversation import end_unknown
@@ -18,6 +18,7 @@ from beatra_nb.core.errors import (
     PermissionDenied,
 )
 from beatra_nb.core.prompt import Prompt
+from beatra_nb.core.request import ChatRequest
 from beatra_nb.interact import prompt_page
 from beatra_nb.interact.panel import Panel
 from beatra_nb.interact.prompt_fields import sendable
@@ -46,6 +47,7 @@ class Batch:
 
     prompt: Prompt
     rows: list[tuple[Row, dict[str, Any]]]
+    found: dict[int, Answer] = field(default_factory=dict)  # by the row's id
     version: Version | None = None
     hopeless: Exception | None = None  # why there is no point in going on
     begun: bool = False
@@ -67,8 +69,11 @@ class Asking(Panel):
         self._running = 0  # runs that are going on
         self._gate: asyncio.Semaphore | None = None
         # Calls that may have been made although nothing came of them here, by their body: asked for again, they keep
-        # their key, so that the service answers what it has finished and charges once.
-        self._unsettled: dict[bytes, str] = {}
+        # their key, so that the service answers what it has finished and charges once. Equal rows have equal bodies,
+        # and each call a key of its own.
+        self._unsettled: dict[bytes, list[str]] = {}
+        self._places: dict[int, int] = {}  # where each row was when it was looked for last
+        self._doc.set("sandbox", value=self._base.mode == "sandbox")
 
     def _whole(self) -> Prompt:
         """Return the prompt, if every field can be used."""
@@ -80,15 +85,21 @@ class Asking(Panel):
 
     # ── what the page asks ──
 
-    def ask_plan(self) -> dict[str, Any]:
+    async def ask_plan(self) -> dict[str, Any]:
         """Say what asking for all rows would take, before it is done."""
-        prompt = self._whole()
-        fit = [row for row in self._rows if sendable(prompt, row.values)]
+        with self._lock:
+            prompt = self._whole()
+            rows = [(dict(row.values), self._settled(prompt, row)) for row in self._rows]
+        # Thousands of rows take seconds, in which neither the kernel nor other panels shall wait.
+        return await asyncio.to_thread(self._plan, prompt, rows)
+
+    def _plan(self, prompt: Prompt, rows: list[tuple[dict[str, Any], bool]]) -> dict[str, Any]:
+        fit = [(values, settled) for values, settled in rows if sendable(prompt, values)]
         if not fit:
-            prompt.request(self._rows[0].values)  # which says why
-        left = [row for row in fit if not self._settled(prompt, row)]
-        expected = self._prices.expected(self._base, prompt, (prompt.messages(row.values) for row in fit))
-        return {"calls": len(fit), "left": len(left), "unfit": len(self._rows) - len(fit), **expected}
+            prompt.request(rows[0][0])  # which says why
+        left = sum(not settled for _, settled in fit)
+        expected = self._prices.expected(self._base, prompt, (prompt.messages(values) for values, _ in fit))
+        return {"calls": len(fit), "left": left, "unfit": len(rows) - len(fit), **expected}
 
     def ask_run(self, rows: list[int] | None = None, left: bool = False) -> None:
         """Ask for rows by their ids, for all of them, or for those ``left`` without an answer to this prompt."""
@@ -105,14 +116,13 @@ class Asking(Panel):
 
     # ── asking ──
 
-    def _start(
-        self, prompt: Prompt, rows: Sequence[Row]
-    ) -> tuple[Batch, concurrent.futures.Future[list[Answer]]]:
+    def _start(self, prompt: Prompt, rows: Sequence[Row]) -> tuple[Batch, concurrent.futures.Future[None]]:
         """Take the rows as they are at this moment, and begin to ask for them."""
         with self._lock:
             if rows and not any(sendable(prompt, row.values) for row in rows):
                 prompt.request(rows[0].values)  # nothing can be sent: this says why
-            batch = Batch(prompt, [(row, dict(row.values)) for row in rows if not row.asking])
+            once = {row.id: row for row in rows if not row.asking}
+            batch = Batch(prompt, [(row, dict(row.values)) for row in once.values()])
             batch.version = self._version_of(prompt)
             places = {row.id: at for at, row in enumerate(self._rows)}
             for row, _ in batch.rows:
@@ -130,44 +140,58 @@ class Asking(Panel):
         return batch, future
 
     async def _wait_for_rows(self, prompt: Prompt, rows: Sequence[Row]) -> list[Answer]:
-        """Ask for rows as any other work of the panel, which Stop reaches, and wait until all of it is over."""
-        batch, future = self._start(prompt, rows)
-        try:
-            return await asyncio.wrap_future(future)
-        finally:
-            while not batch.ended:  # a future that is cancelled is so before its work has ended
-                await asyncio.sleep(0.01)
+        """Ask for rows as any other work of the panel, which Stop reaches; wait, and return what came of each."""
+        found: dict[int, Answer] = {}
+        left = list(rows)
+        while left:
+            with self._lock:
+                elsewhere = [row for row in left if row.asking]
+                batch, future = self._start(prompt, left)
+            try:
+                await asyncio.wrap_future(future)
+            finally:
+                while not batch.ended:  # a future that is cancelled is so before its work has ended
+                    await asyncio.sleep(0.01)
+            found |= batch.found
+            if elsewhere:  # a hand is asking for them already: their answer may be the one that is wanted
+                await asyncio.wrap_future(self._begin(_until_asked(elsewhere)))
+            with self._lock:
+                done = [row for row in elsewhere if self._settled(prompt, row)]
+                found |= {row.id: row.answer for row in done if row.answer is not None}
+                left = [row for row in elsewhere if row not in done]
+        return [found[row.id] for row in rows]
 
-    async def _ask_rows(self, batch: Batch) -> list[Answer]:
-        """Ask for rows; return what came of each."""
+    async def _ask_rows(self, batch: Batch) -> None:
+        """Ask for rows, and keep in the batch what came of each."""
         batch.begun = True
         if self._gate is None:
             self._gate = asyncio.Semaphore(AT_ONCE)
         try:
-            found = await asyncio.gather(*(self._one(batch, row, values) for row, values in batch.rows))
+            await asyncio.gather(*(self._one(batch, row, values) for row, values in batch.rows))
         finally:
             self._end(batch)
-        return [each for each in found if each is not None]
 
-    async def _one(self, batch: Batch, row: Row, values: dict[str, Any]) -> Answer | None:
+    async def _one(self, batch: Batch, row: Row, values: dict[str, Any]) -> None:
         prompt, version = batch.prompt, batch.version
         assert self._gate is not None  # noqa: S101 - made by the caller
         assert version is not None  # noqa: S101 - found before anything is begun
         async with self._gate:
-            if batch.hopeless is not None:
-                return None
-            answer = Answer(values, version.number, row_id=row.id)
+            answer = batch.found[row.id] = Answer(values, version.number, row_id=row.id)
+            if batch.hopeless is not None:  # told to who waits for it; beside the row nothing has come
+                why = f"This row was not asked, after another one failed: {words_of(batch.hopeless)}"
+                answer.error = ConfigurationError(why, hint=getattr(batch.hopeless, "hint", None))
+                return
             began = time.monotonic()
             try:
                 request = prompt.request(values)
-                key = self._unsettled.get(request.json, request.key)
+                key = self._key_for(request)
                 try:
                     messages, keywords = prompt.messages(values), prompt.keywords()
                     answer.reply = await self._twin.chat(messages, **keywords, idempotency_key=key)
                 except BaseException as error:
-                    self._remember_key(request.json, key if end_unknown(error) else None)
+                    if end_unknown(error):
+                        self._remember_key(request.json, key)
                     raise
-                self._remember_key(request.json, None)
             except Exception as error:  # of a defect as well: the other rows go on
                 answer.error = error.with_traceback(None)
                 answer.reply = getattr(error, "reply", None)
@@ -175,28 +199,38 @@ class Asking(Panel):
                     batch.hopeless = error
             answer.seconds = time.monotonic() - began
             self._take(version, row, answer)
-            return answer
 
-    def _remember_key(self, body: bytes, key: str | None) -> None:
-        self._unsettled.pop(body, None)
-        if key is not None:
-            self._unsettled[body] = key
-            if len(self._unsettled) > _UNSETTLED:
-                del self._unsettled[next(iter(self._unsettled))]
+    def _key_for(self, request: ChatRequest) -> str:
+        """Return the key of an equal call whose end is unknown, to be used by one call alone; else a new one."""
+        keys = self._unsettled.get(request.json)
+        if keys is None:
+            return request.key
+        key = keys.pop()
+        if not keys:
+            del self._unsettled[request.json]
+        return key
+
+    def _remember_key(self, body: bytes, key: str) -> None:
+        self._unsettled.setdefault(body, []).append(key)
+        if len(self._unsettled) > _UNSETTLED:
+            del self._unsettled[next(iter(self._unsettled))]
 
     def _take(self, version: Version, row: Row, answer: Answer) -> None:
         """Keep what came of a row."""
         with self._lock:
-            version.answers.append(answer)
+            version.add(answer)
             row.answer, row.asking = answer, False
+            if answer.reply is not None and answer.reply.sandbox:
+                self._doc.set("sandbox", value=True)
             run = self._doc["run"]
             failed = run["failed"] + (not answer.ok)
             self._doc.set("run", "done", value=run["done"] + 1)
             self._doc.set("run", "failed", value=failed)
-            if row in self._rows:
-                self._answered(self._rows.index(row))
-            else:
+            at = self._find(row.id)
+            if at is None:
                 self._tell_version(version)
+            else:
+                self._answered(at)
 
     def _end(self, batch: Batch) -> None:
         with self._lock:
@@ -246,7 +280,7 @@ class Asking(Panel):
         return (
             answer is not None
             and answer.ok
-            and answer.row == row.values
+            and answer.fits(row.values)
             and same(self._versions[answer.version - 1].prompt, prompt)
         )
 
@@ -256,7 +290,7 @@ class Asking(Panel):
         return {"id": row.id, "v": prompt_page.row_texts(row.values), "a": self._brief(row)}
 
     def _brief(self, row: Row) -> dict[str, Any] | None:
-        told = prompt_page.brief(row.answer) if row.answer else None
+        told = prompt_page.brief(row.answer, old=not row.answer.fits(row.values)) if row.answer else None
         return {**(told or {}), "state": "asking"} if row.asking else told
 
     def _tell_state(self, row: Row, at: int | None) -> None:
@@ -282,16 +316,30 @@ class Asking(Panel):
         if row.answer is None:
             told: dict[str, Any] | None = {"state": "asking"} if row.asking else None
         else:
-            told = {"row": row.id, **prompt_page.detail(row.answer, old=row.answer.row != row.values)}
+            told = {"row": row.id, **prompt_page.detail(row.answer, old=not row.answer.fits(row.values))}
             told["state"] = "asking" if row.asking else "done" if row.answer.ok else "error"
         self._doc.set("answer", value=told)
 
     def _place_of(self, id: int) -> int:
-        for at, row in enumerate(self._rows):
-            if row.id == id:
-                return at
-        raise InvalidInput("This row is not there any more.")
+        at = self._find(id)
+        if at is None:
+            raise InvalidInput("This row is not there any more.")
+        return at
+
+    def _find(self, id: int) -> int | None:
+        """Return where a row is. Rows rarely move, and each of thousands of answers asks for its row's place."""
+        at = self._places.get(id)
+        if at is None or at >= len(self._rows) or self._rows[at].id != id:
+            self._places = {row.id: at for at, row in enumerate(self._rows)}
+            at = self._places.get(id)
+        return at
 
     def _next_id(self) -> int:
         self._count += 1
         return self._count
+
+
+async def _until_asked(rows: Sequence[Row]) -> None:
+    """Wait until nobody is asking for some rows."""
+    while any(row.asking for row in rows):
+        await asyncio.sleep(0.01)

@@ -89,6 +89,8 @@ class Round:
         Whether the page may know who is who.
     outcomes : list of Outcome
         What came of it, in the order it is shown.
+    system : str
+        The system text of all lanes; empty for none.
     """
 
     number: int
@@ -97,6 +99,7 @@ class Round:
     outcomes: list[Outcome]
     revealed: bool = True
     requests: list[ChatRequest] = field(default_factory=list, repr=False)
+    system: str = ""
 
     def letter(self, at: int) -> str:
         """Return the letter under which an answer is shown while its author is hidden."""

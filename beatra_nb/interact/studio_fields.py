@@ -65,7 +65,7 @@ class StudioFields(Panel):
             form = studio_form.filled(self._doc["form"], values)
             for name, value in form.items():
                 self._doc.set("form", name, value=value)
-        self._follow_form(*values)
+            self._follow_form(*values)
 
     def _follow_form(self, *changed: str) -> None:
         """Have everything follow that depends on the form: fields, price, what is wrong."""
@@ -159,7 +159,7 @@ class StudioFields(Panel):
         with self._lock:
             self._rest = rest
             self._doc.set("form", "options", value=fields)
-        self._follow_form(*studio_form.BY_ID)
+            self._follow_form(*studio_form.BY_ID)
 
     @property
     def reference(self) -> Reference | None:
@@ -175,20 +175,23 @@ class StudioFields(Panel):
             if self._arrival is not None:
                 self._arrival.drop()
             self._arrival, self._reference = None, reference
-        self._doc.set("reference", value=None)
-        self._blame("reference", "")
-        if reference is not None:
-            self._doc.set("reference", value={"name": reference.name, "facts": [], "state": "ready"})
-            self._begin(self._draw_reference(reference), "reference")
+            self._doc.set("reference", value=None)
+            self._blame("reference", "")
+            if reference is not None:
+                self._doc.set("reference", value={"name": reference.name, "facts": [], "state": "ready"})
+                self._begin(self._draw_reference(reference), "reference")
+        self._settle()
 
     async def _draw_reference(self, reference: Reference) -> None:
         shown = await asyncio.to_thread(reference.shown)
-        if self._reference is reference:
-            self._doc.set("reference", value=shown)
+        with self._lock:
+            if self._reference is reference:
+                self._doc.set("reference", value=shown)
 
     def _blame(self, field: str, words: str) -> None:
-        known = {name: said for name, said in self._doc["problems"].items() if name != field}
-        self._doc.set("problems", value={**known, field: words} if words else known)
+        with self._lock:
+            known = {name: said for name, said in self._doc["problems"].items() if name != field}
+            self._doc.set("problems", value={**known, field: words} if words else known)
 
     # ── what the page asks ──
 
@@ -240,7 +243,8 @@ class StudioFields(Panel):
             if self._arrival is not arrival:
                 return
             self._arrival, self._reference = None, reference
-        self._doc.set("reference", value={**shown, "upload": arrival.ident})
+            self._doc.set("reference", value={**shown, "upload": arrival.ident})
+        self._settle()
 
     def ask_reference_drop(self) -> None:
         """Take the reference away."""

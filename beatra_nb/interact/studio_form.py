@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,8 +13,8 @@ from beatra_nb.core.settings import is_loopback
 from beatra_nb.display.clean import one_line, visible
 
 if TYPE_CHECKING:
-    from beatra_nb.core.async_client import AsyncClient
     from beatra_nb.core.base_client import BaseClient
+    from beatra_nb.core.reply import ModelInfo
 
 Form = dict[str, Any]
 
@@ -266,15 +266,11 @@ def told(error: BeatraError) -> str:
     return visible(" ".join(part for part in (error.message, error.hint) if part))[:600]
 
 
-async def music_models(client: AsyncClient) -> list[str]:
+def music_models(models: Iterable[ModelInfo] | None) -> list[str]:
     """Return what may be passed as ``model=`` to music, ``"auto"`` first; what is known where nobody can be asked."""
-    try:
-        models = await client.models()
-    except BeatraError:
-        return ["auto", *PRICES]
     able = [
         one_line(each.id, 120)
-        for each in models
+        for each in models or ()
         if each.status != "unavailable" and any("music" in can for can in each.capabilities)
     ]
     return ["auto", *dict.fromkeys(name for name in able or PRICES if name not in ("", "auto"))]

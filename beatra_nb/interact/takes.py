@@ -118,6 +118,8 @@ class Production:
             self._enter("done" if self.task.status == "succeeded" else self.task.status or "failed")
         except BeatraError as error:
             self._fail(error)
+        except Exception as error:  # a defect must not leave the card running for ever
+            self._fail(BeatraError(f"{type(error).__name__}: {one_line(error, 400)}"))
         finally:
             self.begun.set()
 
@@ -150,9 +152,9 @@ class Production:
             final = isinstance(error, APIError) and error.code is not None and not error.retryable
             # Once in doubt, only the service's own, final no takes the doubt away.
             sent = self.phase == "sending" and not told
-            self.doubtful = (self.doubtful and not (final and not error.doubtful)) or (
-                sent and error.doubtful
-            )
+            # Of a defect nobody knows how far it had come.
+            unsure = error.doubtful or type(error) is BeatraError
+            self.doubtful = (self.doubtful and not (final and not error.doubtful)) or (sent and unsure)
             if not self.doubtful:
                 self.request = self.request.with_key(new_key())  # an answered key stays answered
         self.error = error

@@ -67,6 +67,7 @@ class TaskBoard(Panel):
 
     modules = ("task_board.js",)
     styles = ("task_board.css",)
+    urgent = frozenset({"stop", "cancel"})
 
     def __init__(self, *, limit: int = 20, client: Client | None = None) -> None:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 100:
@@ -223,6 +224,10 @@ class TaskBoard(Panel):
                 failures = 0
             except BeatraError as error:
                 failures, asked_for = failures + 1, error.retry_after
+            except (
+                Exception
+            ):  # a defect must not end the pulse behind a board that looks alive; `_look` has said it
+                failures += 1
             busy = any(not task.done for task in self.tasks) or failures
             whole = not busy
             waited = time.monotonic() - self._moved
@@ -287,6 +292,9 @@ class TaskBoard(Panel):
             )
             self._doc.set("note", value=f"No word from the service: {one_line(error.message, 300)}{again}")
             raise
+        except Exception as error:
+            self._doc.set("note", value=f"The look failed: {type(error).__name__}: {one_line(error, 300)}")
+            raise
         finally:
             self._doc.set("loading", value=False)
             self._draw()
@@ -337,8 +345,8 @@ class TaskBoard(Panel):
 
         if task.id in self._settled:
             return
-        self._settled.add(task.id)
         await self._twin._run(lambda context: jobs.look(context, task))
+        self._settled.add(task.id)
 
     async def _quietly(self, flow: Callable[[Context], Flow[None]]) -> None:
         """Ask without leaving a row, and without taking note of a refund, which only a row could tell."""
@@ -423,7 +431,7 @@ class TaskBoard(Panel):
         self._say(task, busy="cancelling", error=None)
         try:
             await self._twin._run(lambda context: jobs.cancel(context, task, "cancelled on the task board"))
-        except BeatraError as error:
+        except Exception as error:
             self._say(task, error=trouble(error))
             raise
         finally:
@@ -444,7 +452,7 @@ class TaskBoard(Panel):
             await self._twin._run(lambda context: jobs.wait(context, task, _Watch(self, task), None))
             if task.status == "failed" and task.error is not None:
                 self._say(task, error=trouble(task.error))
-        except BeatraError as error:
+        except Exception as error:  # whatever it was, nobody awaits this work: it is said in the row
             self._say(task, error=trouble(error))
         finally:
             self._say(task, attached=False, note="")
@@ -473,7 +481,7 @@ class TaskBoard(Panel):
                     await self._fetched(clip)  # says what keeps it from coming
                 paths.append(await asyncio.to_thread(_save, clip))
             self._say(task, saved=[short_path(path) for path in paths])
-        except BeatraError as error:
+        except Exception as error:
             self._say(task, error=trouble(error))
             raise
         finally:

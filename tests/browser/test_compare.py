@@ -110,7 +110,7 @@ def test_keyboard_mouse_and_python_agree(notebook: Open, page: Page) -> None:
     over(root)
     expect(root.locator(".bnp-trouble")).to_contain_text("model_unavailable")
     assert_accessible(page, ".bnp-compare")
-    root.get_by_role("button", name="Try again").click()
+    root.locator(".bnp-trouble").get_by_role("button", name="Try again").click()
     expect(root.locator(".bnp-trouble")).to_have_count(0)
     over(root)
 
@@ -155,7 +155,10 @@ def test_a_blind_round_and_what_is_left_of_it(notebook: Open, page: Page) -> Non
     root.get_by_role("button", name="Reveal").click()
     expect(root.locator(".bnp-compare-name", has_text="cold")).to_be_visible()
     expect(root.locator(".bnp-compare-score")).to_contain_text("warm: 2")
-    page.wait_for_timeout(1500)  # the still follows after a moment of quiet
+    expect(book.cell(1).locator(".bnp-still")).to_contain_text(
+        "2 votes"
+    )  # it follows after a moment of quiet
+    expect(book.cell(1).locator(".bnp-still")).to_contain_text("cold")
     book.save()
     book.shut_down()
     book.reload()

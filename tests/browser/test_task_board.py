@@ -86,7 +86,9 @@ def test_a_board_follows_its_tasks(notebook: Open, page: Page) -> None:
         root.get_by_role("button", name="Refresh").click()
     expect(root.locator(".bnp-board-note")).to_be_hidden()
 
-    page.wait_for_timeout(1500)  # the still follows after a moment of quiet
+    still = book.cell(0).locator(".bnp-still")  # it follows after a moment of quiet
+    expect(still).to_contain_text("canceled")
+    expect(still).not_to_contain_text("No word from the service")
     book.save()
     book.shut_down()
     book.reload()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -193,8 +195,14 @@ def test_send_that_was_stopped_is_interrupted_with_what_had_come(client: bn.Clie
         with pytest.raises(bn.Interrupted) as caught:
             box.send(LONG)
         thread.join()
-        assert caught.value.reply.text
-        assert caught.value.reply.complete is False
+        reply = caught.value.reply
+        assert reply.text
+        assert (reply.complete, reply.cut_by, reply.sandbox) == (False, "it was stopped", True)
+        assert reply.request_id
+        # The same words go out under the same key, as the error says.
+        assert reply.idempotency_key == caught.value.idempotency_key
+        until(lambda: box.chat.asking is None)
+        assert reply.idempotency_key in box.chat._unsettled.values()
         assert box.chat.turns == ()
 
 
@@ -343,6 +351,7 @@ def test_it_is_bound_to_a_conversation_that_was_there_before(client: bn.Client) 
         (lambda chat: bn.ChatBox("You are brief."), "chat must be a bn.Chat, not str"),
         (lambda chat: bn.ChatBox(chat, system="x"), "settings of its own: system"),
         (lambda chat: bn.ChatBox(chat, model="x", seed=1), "model, seed cannot be passed"),
+        (lambda chat: bn.ChatBox(chat, client=bn.Client("key")), "client= cannot be passed"),
         (lambda chat: bn.ChatBox(model=""), "model must be"),
         (lambda chat: bn.ChatBox(title=3), "title must be text"),
         (lambda chat: bn.ChatBox(system=3), "system must be text"),
@@ -398,12 +407,88 @@ def test_the_still_is_the_transcript_and_says_how_to_go_on(box: bn.ChatBox) -> N
     assert repr(box) == "ChatBox('Talk', 1 turn, model='auto')"
 
 
+def test_what_code_sets_reaches_every_box_of_the_conversation(client: bn.Client) -> None:
+    chat = bn.Chat(client=client)
+    with bn.ChatBox(chat) as box, bn.ChatBox(chat) as other:
+        chat.model, chat.system = "sandbox-scripted", "Be brief."
+        for each in (box, other):
+            assert (each._doc["model"], each._doc["system"]) == ("sandbox-scripted", "Be brief.")
+        other.system = None
+        assert (box.system, box._doc["system"]) == (None, "")
+        with pytest.raises(bn.InvalidInput):
+            box.model = ""
+        assert chat.model == box.model == "sandbox-scripted"
+
+
+def test_a_conversation_keeps_no_box_that_nobody_holds(client: bn.Client) -> None:
+    chat = bn.Chat(client=client)
+    boxes = [weakref.ref(bn.ChatBox(chat)) for _ in range(5)]
+    gc.collect()
+    assert [each() for each in boxes] == [None] * 5
+    chat.model = "sandbox-scripted"
+    assert not chat._watchers
+
+
+def test_the_still_shows_what_was_stopped_and_the_branch(client: bn.Client) -> None:
+    with bn.ChatBox(client=client, model_options=SLOW) as box:
+        box.ask_send(LONG)
+        until(lambda: live(box)["text"])
+        box.stop()
+        plain = display.to_plain(box)
+        assert LONG in plain
+        assert live(box)["text"].split()[0] in plain
+        assert "stopped" in plain
+        assert "not part of the conversation" in plain
+        assert "Branch" not in plain
+        until(lambda: box.chat.asking is None)
+        box.fork()
+        plain = display.to_plain(box)
+        assert LONG not in plain
+        assert "Branch 2 of 2" in plain
+
+
+def test_the_still_shows_what_failed(client: bn.Client, sandbox: Sandbox) -> None:
+    with bn.ChatBox(client=client) as box:
+        sandbox.inject("400")
+        ask(box, "send", text="Say hi in five words.")
+        plain = display.to_plain(box)
+        assert "Say hi in five words." in plain
+        assert "failed" in plain
+        assert box.attempt["state"] == "failed"
+        assert box.attempt["trouble"]["message"] in " ".join(plain.split())
+
+
+def test_the_bar_says_sandbox_when_an_answer_does(client: bn.Client) -> None:
+    with bn.ChatBox(client=client) as box:
+        assert box._doc["sandbox"] is False  # by its address alone it cannot be known
+        box.send("Say hi in five words.")
+        until(lambda: box._doc["sandbox"])
+        box.fork()
+        assert box._doc["sandbox"] is True
+        box.chat = bn.Chat(client=bn.Client("key"))
+        assert box._doc["sandbox"] is False
+
+
+def test_conversations_without_a_client_stay_with_the_account_of_the_box(client: bn.Client) -> None:
+    own = bn.Chat(client=client)
+    with bn.ChatBox() as box:
+        first = box._base
+        box.chat = own
+        assert box._base is client
+        box.chat = bn.Chat()
+        assert box._base is first
+
+
 def test_a_closed_box_stops_and_the_conversation_lives_on(client: bn.Client) -> None:
     box = bn.ChatBox(client=client, model_options=SLOW)
     box.ask_send(LONG)
     until(lambda: live(box)["text"])
     box.close()
     until(lambda: box.chat.asking is None)
+    assert live(box)["state"] == "stopped"
+    for _ in range(2):
+        with pytest.raises(bn.ConfigurationError, match="closed"):
+            box.send("Say hi in five words.")
     assert live(box)["state"] == "stopped"
     assert box.chat.send("Say hi in five words.").complete
     box.close()

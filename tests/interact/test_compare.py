@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -218,6 +219,78 @@ def test_stop_ends_all_of_them_at_once_and_at_any_moment(make: Callable[..., Com
         assert {each.state for each in compare.history[-1].outcomes} == {"stopped"}
 
 
+def test_what_is_stopped_may_be_asked_again_at_once(make: Callable[..., Compare]) -> None:
+    compare = make(LONG, variants={"a": SLOW, "b": SLOW})
+    for _ in range(3):
+        compare.ask_run()
+        assert compare.stop() is True
+        assert not compare.running
+        assert compare.picture["running"] is False
+        assert {each.state for each in compare.history[-1].outcomes} == {"stopped"}
+    compare.ask_run()
+    assert compare.stop(1) is True
+    assert compare.history[-1].outcomes[0].state == "stopped"
+    assert compare.running, "the other one goes on"
+    compare.stop()
+    assert compare.run("Say hi in five words.").results["error"].isna().all()
+
+
+def test_an_interrupt_keeps_what_had_come(make: Callable[..., Compare]) -> None:
+    compare = make(LONG, variants={"a": SLOW, "b": SLOW})
+
+    def interrupt() -> None:
+        until(lambda: compare.running and all(lane["text"] for lane in compare.picture["lanes"]))
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(bn.Interrupted, match="Interrupted during a comparison"):
+        compare.run()
+    thread.join()
+    assert [each.state for each in compare.history[0].outcomes] == ["stopped", "stopped"]
+    assert compare.results["text"].str.len().gt(0).all()
+    assert not compare.running
+
+
+def test_a_closed_comparison_asks_nothing(make: Callable[..., Compare]) -> None:
+    compare = make("Say hi in five words.", models=["auto"])
+    compare.run()
+    compare.close()
+    rows = len(bn.journal())
+    for ask in (compare.run, lambda: compare.retry(1), compare.ask_run):
+        with pytest.raises(bn.ConfigurationError, match="is closed"):
+            ask()
+    assert len(bn.journal()) == rows
+    assert not compare.running
+    assert len(compare.history) == 1
+
+
+def test_what_was_asked_stands_with_its_answers(make: Callable[..., Compare]) -> None:
+    compare = make("Say hi in five words.", ["auto"], system="Be kind.").run()
+    assert "changed since" not in display.to_plain(compare)
+    assert "Be kind." in display.to_plain(compare)
+    compare.ask_edit(prompt="Something else.")
+    compare.system = None
+    assert compare.picture["asked"] == {"prompt": "Say hi in five words.", "system": "Be kind."}
+    still = display.to_plain(compare)
+    assert "Say hi in five words." in still
+    assert "Something else." not in still
+    assert "changed since" in still
+    assert (compare.history[0].prompt, compare.history[0].system) == ("Say hi in five words.", "Be kind.")
+
+
+def test_the_page_may_leave_the_prompt_to_python(make: Callable[..., Compare]) -> None:
+    compare = make("Say hi in five words.", models=["auto"], system="Be kind.")
+    compare.ask_run()
+    until(lambda: not compare.running)
+    compare.ask_run(prompt="Say hi in two words.")
+    until(lambda: not compare.running)
+    assert [(each.prompt, each.system) for each in compare.history] == [
+        ("Say hi in five words.", "Be kind."),
+        ("Say hi in two words.", "Be kind."),
+    ]
+
+
 def test_closing_ends_what_is_under_way(make: Callable[..., Compare]) -> None:
     compare = make(LONG, models=["auto"], **SLOW)
     compare.ask_run(LONG, "")
@@ -227,12 +300,12 @@ def test_closing_ends_what_is_under_way(make: Callable[..., Compare]) -> None:
 
 
 def test_four_long_answers_cost_bytes_like_one_each(make: Callable[..., Compare]) -> None:
-    compare = make(LONG, models=[MODEL] * 4, model_options={"pace": 0.001})
+    compare = make("Write a text of 800 words.", models=[MODEL] * 4, model_options={"pace": 0.001})
     sizes: list[int] = []
     compare._doc.attach(lambda message: sizes.append(640 + len(json.dumps(message))))
     compare.run()
     text = sum(len(lane["text"]) for lane in compare.picture["lanes"])
-    assert text > 40_000
+    assert text > 16_000
     # What a message costs beside its text is measured in lessons of the live display: ~640 bytes.
     assert sum(sizes) <= 5 * text
 
@@ -247,7 +320,15 @@ def test_lanes_come_go_and_change(make: Callable[..., Compare]) -> None:
     compare.ask_lane(key, "mine", "auto", 1.5)
     assert compare.lanes[1] == Lane("mine", "auto", 1.5)
     assert compare.picture["lanes"][1]["label"] == "mine"
-    assert compare.picture["lanes"][1]["text"], "its answer stays"
+    shown = compare.picture["lanes"][1]
+    assert shown["text"], "its answer stays"
+    assert shown["asked"] == {"label": MODEL, "model": MODEL, "temperature": 0.5, "extra": ""}, (
+        "as it was asked"
+    )
+    still = display.to_plain(compare)
+    assert "0.5" in still
+    assert "1.5" not in still, "no answer stands under settings that it was not given"
+    assert list(compare.results["label"]) == ["auto", MODEL]
     with pytest.raises(InvalidInput, match="temperature"):
         compare.ask_lane(key, "mine", "auto", 7)
     with pytest.raises(InvalidInput, match="There is no lane 'x'"):
@@ -255,7 +336,7 @@ def test_lanes_come_go_and_change(make: Callable[..., Compare]) -> None:
     compare.remove("auto")
     with pytest.raises(InvalidInput, match="The last lane stays"):
         compare.remove(1)
-    with pytest.raises(InvalidInput, match="removed"):
+    with pytest.raises(InvalidInput, match="was removed"):
         compare.retry("auto")
     with pytest.raises(InvalidInput, match="not there any more"):
         compare.ask_remove("nothing")
@@ -338,6 +419,32 @@ def test_votes_are_counted_over_rounds_whatever_their_order(make: Callable[..., 
     compare.reveal()
     assert compare.votes == {"y": 4, "x": 0, "z": 0}
     assert compare.picture["score"][0] == {"label": "y", "votes": 4}
+
+
+def test_letters_mean_the_same_everywhere_while_lanes_come_and_go(make: Callable[..., Compare]) -> None:
+    compare = make("Say hi in five words.", variants={name: {} for name in "uvwxyz"}, blind=True)
+    compare.run()
+    compare.vote("B", 2).vote("E")
+    for change in (compare.add, lambda: compare.remove("v")):
+        with pytest.raises(InvalidInput, match="that would tell who is who"):
+            change()
+    table = compare.results
+    assert compare.votes == dict(zip(table["label"], table["votes"], strict=True))
+    texts = [lane["text"] for lane in compare.picture["lanes"]]
+    compare.reveal()
+    order = [lane["label"] for lane in compare.picture["lanes"]]
+    compare.add(label="new")
+    shown = compare.picture
+    assert shown["hidden"] is False, "what has been revealed stays so"
+    assert [lane["label"] for lane in shown["lanes"]] == [*order, "new"]
+    assert [lane["letter"] for lane in shown["lanes"]] == [*"ABCDEF", ""]
+    assert [lane["text"] for lane in shown["lanes"]] == [*texts, ""]
+    compare.remove(1)
+    first = compare.picture["lanes"][0]
+    assert (first["label"], first["letter"]) == (order[1], "B")
+    assert compare.votes[order[1]] == 2
+    compare.run()
+    assert compare.votes == dict.fromkeys("ABCDEF", 0)
 
 
 def test_lanes_are_shuffled_anew_in_each_round(make: Callable[..., Compare]) -> None:

@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import beatra_nb as bn
-from beatra_nb.core import policy
+from beatra_nb.core import jobs, policy
 from beatra_nb.core.music import MusicRequest
+from beatra_nb.display import clips
 from beatra_nb.interact import studio_form, work
 from beatra_nb.interact.reference import PART
 from beatra_nb.interact.takes import word_diff
@@ -389,6 +390,57 @@ def test_what_was_refused_is_asked_under_a_new_key(box: Sandbox, studio: Make) -
     assert len({each.idempotency_key for each in created(box, since)}) == 2
 
 
+def test_another_account_is_not_asked_to_go_on(box: Sandbox, client: bn.Client) -> None:
+    bn.connect(box.api_key, base_url=box.base_url, max_attempts=1)
+    panel = bn.MusicStudio("ska", model="suno-5.5", model_options=SHORT)
+    with bn.sandbox.start(engine="scripted") as other, panel:
+        box.inject("reset:headers;on=music")
+        since, before = len(box.seen), box.balance
+        press(panel)
+        assert over(panel)["phase"] == "stuck"
+        bn.connect(other.api_key, base_url=other.base_url)
+        panel.ask_again(1)
+        assert over(panel)["phase"] == "done"
+        panel.create()
+        assert len({each.idempotency_key for each in created(box, since)}) == 2
+        assert box.balance == before - 160
+        assert other.seen == []
+        assert list(client.pending()) == []
+
+
+def test_a_closed_studio_spends_nothing(box: Sandbox, studio: Make) -> None:
+    panel = studio()
+    panel.close()
+    since = len(box.seen)
+    with pytest.raises(bn.ConfigurationError, match="closed"):
+        panel.create()
+    assert created(box, since) == []
+    assert tree(panel)["cards"] == {}
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_defect_is_told_and_leaves_no_card_running(
+    studio: Make, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    panel = studio(model="minimax-music-2.6")
+    with monkeypatch.context() as patch:
+        if where == "before":
+            patch.setattr(jobs, "begin", broken)
+        else:
+            patch.setattr(clips, "player", broken)
+        with pytest.raises(bn.BeatraError, match="a defect"):
+            panel.create()
+    stuck = card(panel)
+    assert (stuck["phase"], stuck["trouble"]["retry"]) == ("stuck", True)
+    panel.ask_again(1)  # under the same key, or with the task that there is
+    assert over(panel)["phase"] == "done"
+    assert len(panel.takes) == 1
+    panel.ask_dismiss(1)
+
+
 def test_closing_leaves_the_task_to_be_found(client: bn.Client, studio: Make) -> None:
     panel = studio(model_options={"sandbox": {"seconds": 240}})
     press(panel)
@@ -569,11 +621,12 @@ def test_two_takes_are_compared(studio: Make) -> None:
     told = tree(panel)["diff"]
     assert told["texts"] == [["prompt", [["same", "slow "], ["less", "blues"], ["more", "jazz"]]]]
     assert told["settings"] == ["title: – → Other", "instrumental: – → yes"]
+    assert panel.marks == {"A": "1.1", "B": "2.1"}
     panel.ask_mark("2.1", "a")
-    assert tree(panel)["marks"] == {"a": "2.1", "b": ""}
+    assert panel.marks == {"A": "2.1"}
     panel.ask_mark("1.1", "b")
     panel.ask_dismiss(2)
-    assert tree(panel)["marks"] == {"a": "", "b": "1.1"}
+    assert panel.marks == {"B": "1.1"}
     assert tree(panel)["diff"] is None
 
 
@@ -611,6 +664,7 @@ def test_odd_names_of_takes_are_refused(studio: Make, take: Any) -> None:
         lambda: panel.ask_mark(take, "a"),
         lambda: panel.ask_audio(take, "me"),
         lambda: panel.ask_cancel(take),
+        lambda: panel.take(take),
     ):
         with pytest.raises(bn.InvalidInput):
             ask()
@@ -628,6 +682,37 @@ def test_the_still_holds_the_settings_and_the_players(studio: Make) -> None:
     assert html.count("<audio controls") == 4
     assert html.index("More") < html.index("80 credits")  # newest first
     assert "Rain" in panel._repr_markdown_()
+
+
+def test_takes_are_called_the_same_in_the_still(studio: Make) -> None:
+    panel = studio(model="suno-5.5", model_options={"sandbox": {"seconds": 2}})
+    panel.create()
+    panel.create()
+    panel.ask_mark("2.1", "b")
+    panel.ask_dismiss(1)
+    assert panel.take("2.2") is panel.tasks[0].clips[1]
+    assert panel.jobs == {2: panel.tasks[0]}
+    text = panel._repr_markdown_()
+    assert re.findall(r"2\\?\.[12]", text) == ["2.1", "2.2"], text
+    assert text.count("marked B") == 1
+    assert text.index("2.1") < text.index("marked B") < text.index("2.2")
+
+
+def test_a_sandbox_is_named_wherever_it_answers(studio: Make) -> None:
+    panel = studio(model="minimax-music-2.6")  # by its address alone, nobody could know
+    assert tree(panel)["sandbox"] is False
+    panel.create()
+    assert tree(panel)["sandbox"] is True
+    other = studio()
+    until(lambda: other.widget and tree(other)["sandbox"])
+    assert tree(other)["models"] == ["auto", "suno-5.5", "minimax-music-2.6"]
+
+
+def test_a_studio_that_is_shown_leaves_no_row(client: bn.Client, studio: Make) -> None:
+    panel = studio()
+    before = len(bn.journal())
+    until(lambda: panel.widget and tree(panel)["sandbox"])
+    assert len(bn.journal()) == before
 
 
 def test_the_still_keeps_to_the_limit_for_sound(studio: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pydantic
 import pytest
@@ -18,6 +19,7 @@ import beatra_nb as bn
 from beatra_nb import display, sandbox
 from beatra_nb.interact import prompt_rows, work
 from beatra_nb.interact.prompt_builder import PromptBuilder
+from beatra_nb.interact.prompt_runs import Version
 from tests.display.audit import audit
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -63,7 +65,8 @@ class Hand:
         self.answers: dict[int, dict[str, Any]] = {}
 
     def answer(self, message: dict[str, Any]) -> None:
-        self.answers[message["re"]] = message
+        if "heard" not in message:  # the answer itself comes later
+            self.answers[message["re"]] = message
 
     def close(self) -> None:
         self.builder._doc.detach()
@@ -76,7 +79,9 @@ class Hand:
     def try_(self, name: str, **args: Any) -> dict[str, Any]:
         self.number += 1
         self.builder._heard({"ask": name, "id": self.number, "by": "hand", "args": args}, [])
-        return self.answers[self.number]
+        number = self.number
+        until(lambda: number in self.answers)
+        return self.answers[number]
 
     def refused(self, name: str, **args: Any) -> str:
         return self.try_(name, **args)["error"]["message"]
@@ -338,6 +343,7 @@ def test_run_one_row_by_hand_and_all_from_python(build: Callable[..., Hand], box
         "tokens",
         "credits",
         "seconds",
+        "finish_reason",
         "error",
         "score",
         "version",
@@ -518,6 +524,180 @@ def test_an_answer_to_other_values_says_so(build: Callable[..., Hand]) -> None:
     assert hand["answer"]["old"] is False
     hand.cell(0, "w", "b")
     assert hand["answer"]["old"] is True
+
+
+def test_an_answer_to_other_values_stands_beside_no_row(build: Callable[..., Hand]) -> None:
+    hand = build("repeat: {w}", rows=["a", "b"])
+    hand.run()
+    hand.cell(0, "w", "zebra")
+    assert [row["a"].get("old") for row in hand["rows"]] == [True, None]
+    assert hand.builder.answers[0] is None
+    assert hand.builder.answers[1].text == "b"
+    table = hand.builder.results
+    assert list(table.w) == ["zebra", "b"]
+    assert table.text.isna().tolist() == [True, False]
+    assert display.to_plain(hand.builder).count("the row has changed since") == 1
+    hand.cell(0, "w", "a")
+    assert hand.builder.answers[0].text == "a"
+    assert "changed since" not in display.to_plain(hand.builder)
+
+
+def test_the_still_marks_answers_of_an_earlier_version(build: Callable[..., Hand]) -> None:
+    hand = build("Say hi to {w}", rows=["Ada", "Bob"])
+    hand.run()
+    assert hand.builder.version == 1
+    assert "v1" not in display.to_plain(hand.builder)
+    hand.type("user", "Say bye to {w}")
+    assert hand.builder.version == 0
+    assert display.to_plain(hand.builder).count("v1") == 2
+
+
+def test_an_answer_that_was_cut_off_says_so_everywhere(build: Callable[..., Hand]) -> None:
+    hand = build("Write a text of {n} words.", rows=[80, 3], max_tokens=12)
+    results = hand.builder.run()
+    assert [each.finish_reason for each in results] == ["length", "stop"]
+    assert list(hand.builder.results.finish_reason) == ["length", "stop"]
+    assert [row["a"].get("cut") for row in hand["rows"]] == [True, None]
+    assert hand["answer"]["cut"] == "cut off at max tokens"
+    for seen in (hand.builder, results):
+        assert display.to_plain(seen).count("cut off at max tokens") == 1
+
+
+def test_equal_rows_keep_a_key_each(build: Callable[..., Hand], box: sandbox.Sandbox) -> None:
+    hand = build("Tell {n}", rows=["same"] * 3)
+    for _ in range(3):
+        box.inject("slow:5")
+    started = len(box.seen)
+    hand.ask("run")
+    until(lambda: len(box.seen) == started + 3)
+    hand.ask("stop")
+    hand.wait()
+    keys = {each.idempotency_key for each in box.seen[started:]}
+    assert len(keys) == 3
+    box.clear()
+    assert all(each.ok for each in hand.builder.run())
+    assert {each.idempotency_key for each in box.seen[-3:]} == keys
+
+
+def test_run_waits_for_rows_that_a_hand_is_asking_for(
+    build: Callable[..., Hand], box: sandbox.Sandbox
+) -> None:
+    hand = build("Tell {n}", rows=range(4))
+    for _ in range(2):
+        box.inject("slow:0.5")
+    started = len(box.seen)
+    hand.ask("run", rows=[hand.row(0)["id"], hand.row(1)["id"]])
+    until(lambda: len(box.seen) == started + 2)
+    results = hand.builder.run()
+    assert [each.row["n"] for each in results] == [0, 1, 2, 3]
+    assert all(each.ok for each in results)
+    assert len(box.seen) == started + 4  # nothing is asked twice
+
+
+def test_stop_reaches_a_run_that_waits_for_the_rows_of_a_hand(
+    build: Callable[..., Hand], box: sandbox.Sandbox
+) -> None:
+    hand = build("Tell {n}", rows=range(1))
+    box.inject("slow:20")
+    started = len(box.seen)
+    hand.ask("run")
+    until(lambda: len(box.seen) == started + 1)
+
+    def press() -> None:
+        until(lambda: len(hand.builder._jobs) == 2)  # the row, and the wait for it
+        hand.ask("stop")
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    with pytest.raises(bn.Interrupted):
+        hand.builder.run()
+    presser.join()
+    assert len(box.seen) == started + 1
+
+
+def test_what_was_not_asked_after_a_hopeless_error_says_why(
+    build: Callable[..., Hand], box: sandbox.Sandbox
+) -> None:
+    hand = build("{n}", rows=range(12))
+    for _ in range(12):
+        box.inject("401")
+    results = hand.builder.run()
+    assert len(results) == 12
+    assert "This row was not asked" in str(results[-1].error)
+    assert "AuthenticationError" in str(results[-1].error)
+    assert hand.builder.answers[-1] is None
+
+
+def test_parts_of_the_prompt_are_set_from_python(build: Callable[..., Hand]) -> None:
+    hand = build("Say hi to {name}", rows=["Ada"])
+    hand.type("max_tokens", "many")
+    hand.builder.temperature = 0
+    hand.builder.system = "Be kind"
+    hand.builder.examples = [("a", "b")]
+    hand.builder.schema = None
+    assert hand["fields"]["temperature"] == "0"
+    assert hand["fields"]["system"] == "Be kind"
+    assert [each["user"] for each in hand["examples"]] == ["a"]
+    assert hand["fields"]["max_tokens"] == "many"  # a hand is still at it
+    hand.builder.max_tokens = 9
+    assert (hand["fields"]["max_tokens"], hand["invalid"]) == ("9", {})
+    assert [each["role"] for each in hand["preview"]["messages"]] == ["system", "user", "assistant", "user"]
+    assert hand.builder.run()[0].ok
+    assert hand.builder.prompt.keywords() == {"model": "auto", "temperature": 0, "max_tokens": 9}
+    assert hand.builder.versions[0].prompt == hand.builder.prompt
+    for name, wrong in (("temperature", 9), ("max_tokens", "x"), ("user", None), ("model", "")):
+        with pytest.raises(bn.InvalidInput):
+            setattr(hand.builder, name, wrong)
+    assert hand.builder.prompt.temperature == 0
+
+
+def test_rows_are_numbered_by_any_whole_number(build: Callable[..., Hand]) -> None:
+    hand = build("Hi {n}", rows=range(2))
+    assert [each.row["n"] for each in hand.builder.run(np.int64(1))] == [1]
+    assert len(hand.builder.run([0, 0])) == 2
+    assert len(hand.builder.versions[0].answers) == 2  # and is asked once
+    for wrong in (True, 2, "0", 1.0):
+        with pytest.raises(bn.InvalidInput, match="no row"):
+            hand.builder.run(wrong)
+
+
+def test_a_dict_of_columns_is_no_row(build: Callable[..., Hand]) -> None:
+    with pytest.raises(bn.InvalidInput, match="dict of columns"):
+        build("Hi {x}", rows={"x": ["a", "b"]})
+    assert build("Hi {x}", rows=[{"x": ["a", "b"]}]).builder.rows == [{"x": ["a", "b"]}]
+    assert build("Hi {x}", rows={"x": "a"}).builder.rows == [{"x": "a"}]
+
+
+def test_the_code_says_that_the_builder_has_a_client_of_its_own(build: Callable[..., Hand]) -> None:
+    assert "a client of its own" in build("Hi").builder.to_code().splitlines()[0]
+    with PromptBuilder("Hi") as builder:
+        assert "client" not in builder.to_code()
+
+
+def test_the_bar_says_sandbox_when_an_answer_does(build: Callable[..., Hand]) -> None:
+    hand = build("Hi", rows=None)
+    assert hand["sandbox"] is False  # by its address alone it cannot be known
+    hand.run()
+    assert hand["sandbox"] is True
+
+
+def test_the_history_is_summed_up_as_it_grows(build: Callable[..., Hand], box: sandbox.Sandbox) -> None:
+    hand = build("Tell {n}", rows=range(3))
+    box.inject("400")
+    hand.run()
+    hand.run(1)
+    version = hand.builder.versions[0]
+    assert version.failed == sum(not each.ok for each in version.answers) == 1
+    assert version.credits == sum(each.credits for each in version.answers if each.credits is not None)
+    hand.builder.score(0, 2)
+    hand.builder.score(1, 5)
+    hand.builder.score(0, 4)
+    assert (version.score, version.scored) == (4.5, 2)
+    hand.run(1)  # its score goes with the answer that it was given to
+    assert (version.score, version.scored) == (4.5, 2)
+    assert version.latest(hand.row(1)["id"]) is version.answers[-1]
+    again = Version(1, version.prompt, list(version.answers))
+    assert (again.failed, again.credits, again.score) == (1, version.credits, 4.5)
 
 
 # ── code and files ──

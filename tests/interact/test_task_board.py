@@ -159,6 +159,54 @@ def test_a_task_is_cancelled_and_the_journal_learns_of_the_refund(
     assert sum(entry.credits or 0 for entry in Journal.open()) == 0
 
 
+def test_a_look_that_fails_at_an_end_is_made_again(
+    make: Callable[..., TaskBoard], client: bn.Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.inject("task:stall")
+    task = client.music("stopped elsewhere", model_options=SHORT, wait=False)
+    board = make()
+    with bn.Client(sandbox.api_key, base_url=sandbox.base_url, journal=False) as other:
+        other.task(task.id).cancel()
+
+    def broken(*args: Any) -> None:
+        raise OSError("a full disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("beatra_nb.core.jobs.look", broken)
+        with pytest.raises(OSError, match="a full disk"):
+            board.refresh()
+    assert board.note == "The look failed: OSError: a full disk"
+    assert jobs()[-1][2] != "delivered"
+    board.refresh()
+    assert jobs()[-1][2] == "delivered"
+
+
+def test_a_defect_is_said_and_ends_neither_the_pulse_nor_a_row(
+    make: Callable[..., TaskBoard], client: bn.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = client.music("odd", model_options=SHORT, wait=False)
+    board = make()
+
+    def broken(*args: Any) -> None:
+        raise OSError("a full disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("beatra_nb.core.jobs.wait", broken)
+        board.attach(task.id)
+        until(lambda: row(board, task.id)["error"] and not row(board, task.id)["attached"])
+        assert "a full disk" in row(board, task.id)["error"]["message"]
+        patch.setattr("beatra_nb.core.jobs.page", broken)
+        board._shown()
+        until(lambda: board.note == "The look failed: OSError: a full disk")
+    until(lambda: board.note == "")
+    assert board._busy("pulse")
+    task.cancel()
+
+
+def test_cancelling_is_heard_while_a_cell_runs(make: Callable[..., TaskBoard]) -> None:
+    assert "cancel" in make().urgent
+
+
 def test_a_task_that_failed_elsewhere_is_settled_once(
     make: Callable[..., TaskBoard], client: bn.Client, sandbox: Sandbox
 ) -> None:

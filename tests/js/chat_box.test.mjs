@@ -307,3 +307,34 @@ test("no text becomes markup", () => {
   assert.equal(all("img, script").length, 0);
   assert.ok(texts(".bnp-chat-bubble > [dir]").every((text) => text === SHY));
 });
+
+test("what failed before a word had come is short, and does not promise what cannot be", () => {
+  const trouble = { title: "Bad request", message: "No.", again: "No, the same call would fail again.", retryable: false };
+  open({ live: asking({ state: "failed", trouble }) });
+  assert.ok(!seen(one(".bnp-chat-who")));
+  assert.ok(!seen(one(".bnp-prose")));
+  assert.ok(named("Send again"));
+  assert.ok(!named("Try again"));
+  open({ live: asking({ state: "failed", text: "Half", trouble: { ...trouble, retryable: true } }) });
+  assert.ok(seen(one(".bnp-chat-who")));
+  assert.equal(one(".bnp-prose").textContent, "Half");
+  assert.ok(named("Try again"));
+});
+
+test("an answer is written a little at a time, and is whole as soon as it is", (context) => {
+  globalThis.matchMedia = () => ({ matches: false }); // motion is welcome
+  const frames = [];
+  globalThis.requestAnimationFrame = (work) => frames.push(work);
+  context.mock.method(performance, "now", () => 1000);
+  open({ live: asking() });
+  const text = "word ".repeat(400).trim();
+  model.patch(["grow", ["live", "text"], text]);
+  assert.equal(one(".bnp-prose").textContent, "");
+  frames.shift()(1050);
+  const written = one(".bnp-prose").textContent.length;
+  assert.ok(written > 0 && written < text.length);
+  assert.ok(one(".bnp-prose").classList.contains("bnp-writing"));
+  model.patch(["set", ["turns"], [turn(9, { text })]], ["set", ["live"], null]);
+  assert.equal(one(".bnp-prose").textContent, text);
+  assert.ok(!one(".bnp-prose").classList.contains("bnp-writing"));
+});

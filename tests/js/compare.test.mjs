@@ -13,20 +13,24 @@ beforeEach(() => {
 
 const lane = (key, more = {}) => ({
   key, letter: "", label: key, name: "", model: "auto", temperature: null, extra: "", state: "", text: "", votes: 0,
-  note: "", facts: [], answered: "", request_id: "", error: null, ...more,
+  note: "", facts: [], answered: "", request_id: "", error: null, asked: null, ...more,
 });
 const tree = (more = {}) => ({
   prompt: "Say hi.", system: "", sandbox: true, models: ["auto", "tiny"], blind: false, hidden: false, running: false,
-  round: 0, score: [], lanes: [lane("one"), lane("two")], most: 8, ...more,
+  round: 0, asked: null, score: [], lanes: [lane("one"), lane("two")], most: 8, ...more,
 });
 const named = (root, text) => [...root.querySelectorAll("button")].find((node) => node.textContent === text && !node.hidden);
+const write = (node, text) => {
+  node.value = text;
+  node.dispatchEvent(new window.Event("input", { bubbles: true }));
+};
 const keys = (node, key, more = {}) => node.dispatchEvent(new window.KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more }));
 
 test("a prompt is sent by button and by Ctrl+Enter, and not twice while it runs", () => {
   const model = new PanelModel(tree());
   const { root } = drawPanel(start, model);
   const prompt = root.querySelector("textarea");
-  prompt.value = "What now?";
+  write(prompt, "What now?");
   named(root, "Run").click();
   keys(prompt, "Enter", { ctrlKey: true });
   assert.deepEqual(model.asks.map(({ ask, args }) => [ask, args.prompt]), [["run", "What now?"], ["run", "What now?"]]);
@@ -36,6 +40,104 @@ test("a prompt is sent by button and by Ctrl+Enter, and not twice while it runs"
   assert.equal(model.asks.length, 2);
   keys(prompt, "Escape");
   assert.equal(model.asks.at(-1).ask, "stop");
+});
+
+test("what is asked is what is shown: this page's own words, or the kernel's", async () => {
+  const model = new PanelModel(tree());
+  const { root } = drawPanel(start, model);
+  const prompt = root.querySelector("textarea");
+  prompt.focus();
+  model.patch(["set", ["prompt"], "Theirs."]);
+  assert.equal(prompt.value, "Theirs.", "nothing was being written, though the caret stands there");
+  named(root, "Run").click();
+  assert.deepEqual(model.asks.at(-1).args, {}, "the kernel's own");
+  write(prompt, "Mine.");
+  model.patch(["set", ["prompt"], "Theirs again."], ["set", ["system"], "Be kind."]);
+  prompt.blur();
+  assert.equal(prompt.value, "Mine.");
+  named(root, "Run").click();
+  assert.deepEqual(model.asks.at(-1).args, { prompt: "Mine." }, "and not the system text, which others wrote");
+  model.patch(["set", ["prompt"], "Mine."]);
+  model.answer("run", null);
+  await settle();
+  model.patch(["set", ["prompt"], "Theirs at last."]);
+  assert.equal(prompt.value, "Theirs at last.");
+});
+
+test("what is refused stays where it was written", async () => {
+  const model = new PanelModel(tree());
+  const { root } = drawPanel(start, model);
+  const prompt = root.querySelector("textarea");
+  write(prompt, "");
+  named(root, "Run").click();
+  model.answer("run", null, { title: "The input is not valid", message: "The prompt is empty." });
+  await settle();
+  assert.equal(prompt.value, "");
+  assert.match(root.querySelector(".bnp-trouble").textContent, /empty/);
+});
+
+test("answers stand with what they were asked", () => {
+  const asked = { label: "cold", model: "auto", temperature: 0, extra: "" };
+  const model = new PanelModel(tree({
+    round: 1, asked: { prompt: `Say hi. ${SHY}`, system: "Be kind." },
+    lanes: [lane("hot", { state: "done", text: "Hi.", temperature: 2, asked }), lane("two", { state: "done" })],
+  }));
+  const { root } = drawPanel(start, model);
+  const since = root.querySelector(".bnp-compare-since");
+  assert.equal(since.textContent, `Changed since: the answers below were asked “Say hi. ${SHY}” under the system text “Be kind.”`);
+  const was = root.querySelectorAll(".bnp-compare-was");
+  assert.equal(was[0].textContent, "Answered as “cold” with auto, temperature 0");
+  assert.equal(was[1].hidden, true);
+  model.patch(["set", ["prompt"], `Say hi. ${SHY}`], ["set", ["system"], "Be kind."], ["set", ["lanes", 0, "asked"], null]);
+  assert.equal(since.hidden && was[0].hidden, true);
+});
+
+test("the system text is unfolded once, and stays folded when a hand folds it", () => {
+  const model = new PanelModel(tree());
+  const { root } = drawPanel(start, model);
+  const fold = root.querySelector("details");
+  assert.equal(fold.open, false);
+  model.patch(["set", ["system"], "Be kind."]);
+  assert.equal(fold.open, true);
+  fold.open = false;
+  model.patch(["push", ["lanes"], lane("three")]);
+  assert.equal(fold.open, false);
+});
+
+test("a setting stays while the kernel has not answered", async () => {
+  const model = new PanelModel(tree());
+  const { root } = drawPanel(start, model);
+  const heat = root.querySelector("input[type=number]");
+  heat.value = "0.5";
+  heat.dispatchEvent(new window.Event("change", { bubbles: true }));
+  model.patch(["set", ["sandbox"], false]);
+  assert.equal(heat.value, "0.5");
+  model.patch(["set", ["lanes", 0, "temperature"], 0.5]);
+  model.answer("lane", null);
+  await settle();
+  assert.equal(heat.value, "0.5");
+});
+
+test("the end is kept in view while it is written, and a whole answer is read from its beginning", () => {
+  const model = new PanelModel(tree());
+  const { root } = drawPanel(start, model);
+  const box = root.querySelector(".bnp-compare-box");
+  Object.defineProperties(box, { scrollHeight: { value: 900 }, clientHeight: { value: 300 } });
+  const write = (text) => model.patch(["set", ["running"], true], ["set", ["lanes", 0, "state"], "writing"], ["grow", ["lanes", 0, "text"], text]);
+  const end = () => model.patch(["set", ["lanes", 0, "state"], "done"], ["set", ["running"], false]);
+  model.patch(["set", ["lanes", 0, "state"], "waiting"]);
+  write("one two");
+  assert.ok(box.scrollTop >= 600);
+  end();
+  assert.equal(box.scrollTop, 0);
+  assert.equal(box.className, "bnp-compare-box bnp-compare-below");
+  model.patch(["set", ["lanes", 0, "state"], "waiting"], ["set", ["lanes", 0, "text"], ""]);
+  box.dispatchEvent(new window.Event("wheel"));
+  box.scrollTop = 100;
+  box.dispatchEvent(new window.Event("scroll"));
+  write("three");
+  end();
+  assert.equal(box.scrollTop, 100, "a reader is left where he reads");
 });
 
 test("only the lane that grows is drawn, as text", () => {
@@ -102,22 +204,31 @@ test("a focus that would be lost stays in the lane", () => {
   assert.ok(document.activeElement === root.querySelector(".bnp-compare-box"));
 });
 
-test("a failed lane shows its card and is asked again alone", () => {
+test("a failed lane shows its card and is asked again alone, in words that fit", () => {
   const model = new PanelModel(tree({ round: 1, lanes: [lane("one", { state: "failed", error: { title: "No", message: SHY, request_id: "req_1" } }), lane("two", { state: "done" })] }));
   const { root } = drawPanel(start, model);
   assert.match(root.querySelector(".bnp-trouble").textContent, /No<img.*req_1/);
   named(root, "Try again").click();
   assert.deepEqual([model.asks[0].ask, model.asks[0].args], ["retry", { lane: "one" }]);
+  model.patch(["set", ["lanes", 0, "error"], { message: "No.", retryable: false, todo: "Do this." }]);
+  assert.match(root.querySelector(".bnp-trouble").textContent, /Do this/);
+  const again = named(root, "Send again");
+  assert.equal(again.getAttribute("aria-label"), "Send again: one");
+  again.focus();
+  model.patch(["set", ["lanes", 0, "error"], null], ["set", ["lanes", 0, "state"], "waiting"]);
+  assert.ok(document.activeElement === root.querySelector(".bnp-compare-box"), "the card went, the focus stays in the lane");
 });
 
-test("a screen reader hears the start and the end", () => {
+test("a screen reader hears the start and the end", async () => {
   const model = new PanelModel(tree());
   drawPanel(start, model);
-  const said = () => document.getElementById("bnl-announcer")?.textContent;
-  assert.equal(said(), undefined);
+  const said = () => document.getElementById("bnl-announcer")?.textContent ?? "";
+  assert.equal(said(), "");
   model.patch(["set", ["running"], true]);
+  await settle();
   assert.equal(said(), "The answers are being written.");
   model.patch(["set", ["lanes", 0, "state"], "failed"], ["set", ["running"], false]);
+  await settle();
   assert.equal(said(), "The answers have ended; 1 of them failed.");
 });
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
 import start from "../../beatra_nb/display/assets/music_studio.js";
-import { hasWords, minutes, sectionAt, sideOf, timeTold, toggleWords } from "../../beatra_nb/display/assets/studio_words.js";
+import { hasWords, sectionAt, sideOf, timeTold, toggleWords } from "../../beatra_nb/display/assets/studio_words.js";
 import { drawPanel, openPanelPage, PanelModel, settle } from "./panel_page.mjs";
 
 const SHY = "<img src=x onerror=alert(1)>";
@@ -19,10 +19,18 @@ const CARD = {
   facts: ["80 credits"], ids: [["task", "task_1"]], sandbox: true, words: "", prompt: "ska", warnings: [], trouble: null, takes: [],
 };
 
+/** Bytes that the page holds, by their addresses. */
+const held = new Map();
+
 beforeEach(() => {
   openPanelPage();
-  globalThis.URL.createObjectURL = () => `blob:${Math.random()}`;
-  globalThis.URL.revokeObjectURL = () => {};
+  held.clear();
+  globalThis.URL.createObjectURL = (blob) => {
+    const url = `blob:${Math.random()}`;
+    held.set(url, blob.size);
+    return url;
+  };
+  globalThis.URL.revokeObjectURL = (url) => held.delete(url);
 });
 
 const opened = [];
@@ -67,8 +75,7 @@ test("a section stands on a line of its own", () => {
   assert.equal(sectionAt("la\n\n", 4, "Chorus"), "[Chorus]\n");
 });
 
-test("times are told as players tell them", () => {
-  assert.deepEqual([minutes(7.9), minutes(185), minutes(3725), minutes(NaN)], ["0:07", "3:05", "1:02:05", "0:00"]);
+test("times are told beside what is usual, and takes by their side", () => {
   assert.equal(timeTold(3, 30), "0:03 of about 0:30");
   assert.equal(timeTold(40, 30), "0:40 · longer than usual (about 0:30)");
   assert.equal(timeTold(3, null), "0:03");
@@ -275,6 +282,70 @@ test("a sound that does not come says why", async () => {
   assert.equal(model.asks.filter(({ ask }) => ask === "audio").length, 2, "it can be asked for again");
 });
 
+test("a card that is dismissed takes its bytes with it, and late ones are not kept", async () => {
+  const done = { ...CARD, phase: "done", takes: [TAKE, { ...TAKE, id: "1.2" }] };
+  const { model, all } = open({ cards: { 1: done } });
+  const [first, second] = all(".bnp-studio-take .bnp-studio-play");
+  const send = () => model.say({ audio: model.sent.at(-1).args.take, to: model.sent[0].by, kind: "audio/mpeg" }, [new DataView(new ArrayBuffer(3))]);
+  const audio = all(".bnp-studio-take audio")[0];
+  first.click();
+  send();
+  await settle();
+  assert.deepEqual([held.size, audio.hasAttribute("src")], [1, true]);
+  second.click();
+  model.patch(["drop", ["cards", "1"], null]);
+  assert.deepEqual([held.size, audio.hasAttribute("src")], [0, false]);
+  send();
+  await settle();
+  assert.equal(held.size, 0);
+});
+
+test("a reference that is replaced or removed leaves no bytes behind", async () => {
+  const { model, root, button } = open();
+  const bring = async (size, name) => {
+    const drop = new window.Event("drop", { bubbles: true, cancelable: true });
+    Object.assign(drop, { dataTransfer: { types: ["Files"], files: [new File([new Uint8Array(size)], name)] } });
+    root.dispatchEvent(drop);
+    while (model.asks.at(-1)?.args.name !== name) await settle();
+    const { upload } = model.asks.at(-1).args;
+    model.patch(["set", ["reference"], { name, facts: [], state: "ready", upload, kind: "audio/wav", wave: "" }]);
+    model.answer("reference_part", null);
+    await settle();
+  };
+  await bring(5, "one.wav");
+  await bring(7, "two.wav");
+  assert.deepEqual([...held.values()], [7]);
+  button("Remove").click();
+  assert.equal(held.size, 0);
+});
+
+test("the focus stays with what was pressed, in a shadow tree as well", async () => {
+  const host = document.createElement("div");
+  document.body.append(host);
+  const model = new PanelModel({ ...TREE, cards: { 1: CARD, 2: { ...CARD, phase: "done", takes: [{ ...TAKE, id: "2.1" }] } } });
+  const el = document.createElement("div");
+  host.attachShadow({ mode: "open" }).append(el);
+  const widget = start();
+  opened.push(widget.initialize({ model }), widget.render({ el }));
+  const root = el.firstElementChild;
+  const [, running] = [...root.querySelectorAll(".bnp-studio-job")];
+  const named = (node, text) => [...node.querySelectorAll("button")].find(({ textContent }) => textContent.startsWith(text));
+  named(running, "Cancel").focus();
+  model.patch(["set", ["cards", "1", "phase"], "canceled"]);
+  assert.equal(host.shadowRoot.activeElement?.textContent, "Use these settings");
+  const play = root.querySelector(".bnp-studio-take .bnp-studio-play");
+  play.focus();
+  play.click();
+  model.say({ audio: "2.1", to: model.sent[0].by, kind: "audio/mpeg" }, [new DataView(new ArrayBuffer(3))]);
+  await settle();
+  assert.equal(host.shadowRoot.activeElement?.localName, "audio");
+});
+
+test("facts that say the same are each shown", () => {
+  const { one } = open({ cards: { 1: { ...CARD, phase: "done", takes: [{ ...TAKE, facts: ["ska", "ska"] }] } } });
+  assert.equal(one(".bnp-studio-take .bnp-studio-facts").textContent, "skaska");
+});
+
 test("only a picture that we drew becomes one", () => {
   const odd = { ...TAKE, wave: 'data:image/svg+xml;base64,AA"), url(https://evil.example' };
   const { all } = open({ cards: { 1: { ...CARD, phase: "done", takes: [odd, { ...TAKE, id: "1.2" }] } } });
@@ -298,13 +369,12 @@ test("two marked takes can be switched by one key, and their words are compared"
 });
 
 test("a closed studio leaves nothing behind", () => {
-  const gone = [];
-  globalThis.URL.revokeObjectURL = (url) => gone.push(url);
   const { model, close, root, one } = open({ cards: { 1: { ...CARD, takes: [TAKE] } } });
   one(".bnp-studio-take .bnp-studio-play").click();
   model.say({ audio: "1.1", to: model.sent[0].by, kind: "audio/mpeg" }, [new DataView(new ArrayBuffer(3))]);
+  assert.deepEqual([...held.values()], [3]);
   close();
   assert.equal(root.isConnected, false);
-  assert.equal(gone.length, 1);
+  assert.equal(held.size, 0);
   model.patch(["set", ["form", "prompt"], "x"]);
 });

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { beforeEach, test } from "node:test";
 
+import start from "../../beatra_nb/display/assets/prompt_builder.js";
 import { kindOfLine, wordsOfVersion } from "../../beatra_nb/display/assets/prompt_history.js";
-import { count, isTable, rowsToDraw, wordsOfPlan } from "../../beatra_nb/display/assets/prompt_table.js";
+import { count, isTable, rowsToDraw, valueOf, wordsOfBrief, wordsOfPlan, wordsOfRun } from "../../beatra_nb/display/assets/prompt_table.js";
+import { drawPanel, openPanelPage, PanelModel } from "./panel_page.mjs";
+
+beforeEach(() => openPanelPage());
 
 test("only rows that can be seen are drawn, and a few more", () => {
   const [first, last] = rowsToDraw(0, 380, 1000);
@@ -48,4 +52,47 @@ test("a version in words", () => {
 
 test("lines of a diff", () => {
   assert.deepEqual(["@@ -1 +1 @@", "+a", "-a", " a"].map(kindOfLine), ["place", "add", "gone", "same"]);
+});
+
+test("a run in words: what failed was not answered", () => {
+  const run = (done, of, failed, on = false) => wordsOfRun({ on, done, of, failed });
+  assert.equal(run(0, 0, 0), "");
+  assert.equal(run(2, 5, 0, true), "2 of 5 answered.");
+  assert.equal(run(3, 5, 1, true), "2 of 5 answered, 1 failed.");
+  assert.equal(run(5, 5, 1), "4 answered, 1 failed.");
+  assert.equal(run(5, 5, 0), "5 of 5 answered.");
+});
+
+test("what has come of a row is marked where it is not what it seems", () => {
+  assert.equal(wordsOfBrief(null, 1), "");
+  assert.equal(wordsOfBrief({ state: "done", text: "Hi", version: 2 }, 2), "Hi");
+  assert.equal(wordsOfBrief({ state: "done", text: "Hi", version: 1, score: 4, cut: true, old: true }, 2), "★4 · v1 · the row has changed since · cut off · Hi");
+  assert.equal(wordsOfBrief({ state: "asking" }, 2), "asking");
+});
+
+const NAMES = ["constructor", "toString", "__proto__"];
+const tree = (more = {}) => ({
+  fields: { name: "", notes: "", system: "", user: "", model: "auto", temperature: "", max_tokens: "", schema: "" },
+  invalid: {}, more: "", examples: [], models: ["auto"], variables: NAMES.map((name) => ({ name, there: false })), columns: NAMES,
+  rows: [{ id: 1, v: {}, a: null }], selected: 1, preview: {}, answer: null, sandbox: false,
+  run: { on: false, done: 0, of: 0, failed: 0, note: "" }, versions: [], version: 0, ...more,
+});
+
+test("a column may be called as what every object has", async () => {
+  assert.equal(valueOf({ id: 1, v: {}, a: null }, "constructor"), null);
+  const model = new PanelModel(tree());
+  const { root } = drawPanel(start, model);
+  const cells = [...root.querySelectorAll(".bnp-builder-cell textarea")];
+  assert.deepEqual(cells.map((cell) => [cell.value, cell.placeholder]), NAMES.map(() => ["", "missing"]));
+});
+
+test("the bar says sandbox, and then the answer need not", () => {
+  const answer = { row: 1, state: "done", text: "Hi", version: 1, sandbox: true, cut: "cut off at max tokens" };
+  const badges = (more) => {
+    const { root } = drawPanel(start, new PanelModel(tree({ answer, version: 1, ...more })));
+    const seen = (node) => node.closest("[hidden]") === null;
+    return [".bnp-bar .bnp-badge", ".bnp-builder-answer .bnp-badge"].map((at) => [...root.querySelectorAll(at)].filter(seen).map((node) => node.textContent));
+  };
+  assert.deepEqual(badges({ sandbox: true }), [["sandbox"], ["cut off at max tokens"]]);
+  assert.deepEqual(badges({ sandbox: false }), [[], ["sandbox", "cut off at max tokens"]]);
 });

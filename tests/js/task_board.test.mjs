@@ -62,7 +62,7 @@ test("hostile titles and notes are text", () => {
   assert.equal(root.textContent.split(SHY).length, 6);
 });
 
-test("a row keeps its node and its focus while it changes, and an end is announced once", () => {
+test("a row keeps its node and its focus while it changes, and an end is announced once", async () => {
   const { model, root } = draw([row("a", { title: "Song" })]);
   const node = root.querySelector("tbody tr");
   named(root, "Attach").focus();
@@ -72,7 +72,23 @@ test("a row keeps its node and its focus while it changes, and an end is announc
   model.patch(["set", ["rows"], [row("b"), over("a", "succeeded", { title: "Song" })]]);
   assert.ok(root.querySelectorAll("tbody tr")[1] === node);
   assert.equal(document.activeElement.textContent, "Download", "its button has gone, the next one takes over");
+  await settle();
   assert.equal(document.getElementById("bnl-announcer").textContent, "Song: succeeded.");
+});
+
+test("only the row that has changed is drawn", () => {
+  const { model, root } = draw([row("a"), row("b"), over("c", "succeeded")]);
+  const [first, second] = root.querySelectorAll("tbody tr");
+  for (const node of [first, second]) node.querySelector(".bnp-board-title").textContent = "as it was";
+  model.patch(["set", ["rows", 1, "percent"], 60]);
+  assert.equal(first.querySelector(".bnp-board-title").textContent, "as it was");
+  assert.equal(second.querySelector(".bnp-board-title").textContent, "b");
+  model.patch(["set", ["filter"], "running"]);
+  assert.equal(root.querySelectorAll("tbody tr").length, 2);
+  model.patch(["set", ["rows", 1, "status"], "failed"], ["set", ["rows", 1, "done"], true]);
+  assert.equal(root.querySelectorAll("tbody tr").length, 1, "one that has ended is not among those that run");
+  model.patch(["set", ["filter"], "all"]);
+  assert.equal(root.querySelectorAll("tbody tr")[2].querySelector(".bnp-badge").textContent, "succeeded");
 });
 
 test("an empty board says why", () => {

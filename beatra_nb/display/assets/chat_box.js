@@ -14,7 +14,7 @@
  */
 import { badge, button, copyText, errorCard, field, fillSelect, later, matchList, panel, PanelView, select, setText, setValue, textArea, touches } from "./panel.js";
 import { announce, make } from "./server.js";
-import { GrowingMarkdown } from "./live_markdown.js";
+import { Pen } from "./pen.js";
 
 const PAGE = 40; // turns that are in the page at first, and that one more press adds: what is laid out in a moment
 const NEAR = 32; // pixels from the end that still count as the end
@@ -33,8 +33,6 @@ class Said {
     this.box = box;
     /** @type {Item | null} */
     this.item = null;
-    this.drawn = ""; // the source that is drawn, and its end
-    this.open = false;
     this.about = ""; // what the small print was made of
     /** @type {HTMLElement | null} */
     this.editor = null;
@@ -59,7 +57,7 @@ class Said {
     this.foot = make("div", "bnp-chat-foot");
     this.foot.append(this.facts, this.actions);
     this.node.append(this.mine, this.who, this.prose, this.more, this.foot);
-    this.markdown = new GrowingMarkdown(this.prose);
+    this.pen = new Pen(this.prose);
   }
 
   /** @param {Item} item @param {boolean} last whether it may be asked again */
@@ -69,8 +67,10 @@ class Said {
     const asking = item.state === "asking";
     this.item = item;
     setText(this.you, item.you);
+    const nothing = item.state !== undefined && !asking && !item.text; // stopped or failed before a word had come
     setText(this.who, item.who ?? (asking ? "Answer" : "Not recorded"));
-    this.write(item.text ?? "", asking);
+    this.who.hidden = this.prose.hidden = nothing;
+    this.pen.write(item.text ?? "", asking);
     this.edit.hidden = item.state !== undefined;
     this.actions.classList.toggle("bnp-chat-none", item.state !== undefined);
     this.foot.hidden = item.state === "stopped" || item.state === "failed";
@@ -79,19 +79,6 @@ class Said {
     this.about = about;
     this.facts.replaceChildren(...this.factsOf(item));
     this.more.replaceChildren(...this.moreOf(item));
-  }
-
-  /** Draw the answer's text; one that has only grown keeps its nodes. @param {string} text @param {boolean} open */
-  write(text, open) {
-    if (text === this.drawn && open === this.open) return;
-    if (!text.startsWith(this.drawn)) {
-      this.prose.replaceChildren();
-      this.markdown = new GrowingMarkdown(this.prose);
-    }
-    this.drawn = text;
-    this.open = open;
-    this.prose.classList.toggle("bnp-writing", open);
-    this.markdown.draw(text, open);
   }
 
   /** @param {Item} item @returns {HTMLElement[]} */
@@ -117,7 +104,9 @@ class Said {
     else row.append(badge("stopped", "warn"));
     const words = item.text ? "This is not the whole answer, and it is not part of the conversation." : "Nothing was recorded.";
     row.append(make("span", "bnp-quiet", {}, words));
-    const retry = button("Try again", () => this.box.act("retry"), { title: "Say the same words again" });
+    // Where the card says that the same call would fail again, the button must not say the contrary.
+    const label = item.trouble?.retryable === false ? "Send again" : "Try again";
+    const retry = button(label, () => this.box.act("retry"), { title: "Say the same words again" });
     row.append(retry, button("Dismiss", () => this.box.act("dismiss"), { kind: "quiet", name: "Dismiss this attempt" }));
     nodes.push(row);
     return nodes;
@@ -213,6 +202,7 @@ class ChatView extends PanelView {
 
   close() {
     this.sizes.disconnect();
+    for (const said of this.said.values()) said.pen.lift();
     super.close();
   }
 
@@ -289,7 +279,7 @@ class ChatView extends PanelView {
     const { live } = this.tree;
     const said = this.said.get(String(live?.id));
     if (!said) return;
-    said.write(live.text, true);
+    said.pen.write(live.text, true);
   }
 
   drawTurns() {

@@ -7,7 +7,7 @@
  * @typedef {import("./panel.js").Patch} Patch
  * @typedef {import("./panel.js").Trouble} Trouble
  * @typedef {{key: string, letter: string, label: string, name: string, model: string, temperature: number | null,
- *   extra: string, state: "" | "waiting" | "writing" | "done" | "stopped" | "failed", text: string, votes: number,
+ *   extra: string, asked: {label: string, model: string, temperature: number | null, extra: string} | null, state: "" | "waiting" | "writing" | "done" | "stopped" | "failed", text: string, votes: number,
  *   note: string, facts: string[], answered: string, request_id: string, error: Trouble | null}} Lane
  */
 import { Pen } from "./pen.js";
@@ -24,6 +24,16 @@ function show(node, shown) {
   return focused !== null && node.contains(focused);
 }
 
+/** What an answer was asked for with, where that is not what the lane says by now. @param {Lane} lane */
+function askedAs({ asked, label, model, temperature, extra }) {
+  if (!asked) return "";
+  const same = asked.model === model && asked.temperature === temperature && asked.extra === extra;
+  const heat = asked.temperature === null ? "default temperature" : `temperature ${asked.temperature}`;
+  const settings = same ? "" : [asked.model, heat, asked.extra].filter(Boolean).join(", ");
+  const name = asked.label === label ? "Answered with" : `Answered as “${asked.label}”${same ? "" : " with"}`;
+  return `${name} ${settings}`.trim();
+}
+
 /** One lane. */
 class LaneView {
   /** @param {CompareView} view @param {Lane} lane */
@@ -36,32 +46,36 @@ class LaneView {
     this.tally = badge("", "info");
     this.label = input("text", { "aria-label": "Label", maxlength: "60", dir: "auto" });
     this.label.classList.add("bnp-compare-label");
-    this.model = select({ "aria-label": "Model" });
-    this.temperature = input("number", { min: "0", max: "2", step: "0.1", placeholder: "default", title: "Temperature" });
-    this.temperature.setAttribute("aria-label", "Temperature");
+    this.model = select();
+    this.temperature = input("number", { min: "0", max: "2", step: "0.1", placeholder: "default" });
     this.removal = button("×", () => view.ask("remove", { lane: this.key }), { kind: "quiet", title: "Remove this lane" });
     for (const node of [this.label, this.model, this.temperature]) node.addEventListener("change", () => this.change());
     this.named = make("div", "bnp-row bnp-compare-head");
     this.named.append(this.letter, this.title, make("span", "bnp-space"), this.tally);
     this.settings = make("div", "bnp-compare-settings");
     const choices = make("div", "bnp-compare-choices");
-    choices.append(this.model, this.temperature);
+    choices.append(field("Model", this.model), field("Temperature", this.temperature));
     const first = make("div", "bnp-compare-choices");
     first.append(this.label, this.removal);
     this.settings.append(first, choices);
     this.extra = make("div", "bnp-quiet bnp-compare-extra", { dir: "auto" });
+    this.asked = make("div", "bnp-quiet bnp-compare-was", { dir: "auto" });
 
     this.box = make("div", "bnp-compare-box", { role: "log", "aria-live": "off", tabindex: "0" });
     this.paper = make("div", "bnp-prose", { dir: "auto" });
     this.trouble = make("div", "");
     this.note = make("div", "bnp-note", { hidden: "" });
     this.box.append(this.paper, this.note, this.trouble);
-    this.follow = true;
-    this.box.addEventListener("scroll", () => {
-      this.follow = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 40;
-    });
+    this.follow = true; // whether the end is kept in view while it is written
+    this.touched = false; // whether somebody has moved about in it
+    for (const name of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+      this.box.addEventListener(name, () => (this.touched = true), { passive: true });
+    }
+    this.box.addEventListener("scroll", () => this.edges());
+    this.box.addEventListener("pointerup", () => this.edges()); // it may have been made higher
     this.pen = new Pen(this.paper, () => {
       if (this.follow) this.box.scrollTop = this.box.scrollHeight;
+      this.edges();
     });
 
     this.state = make("span", "bnp-quiet");
@@ -75,8 +89,11 @@ class LaneView {
     actions.append(this.state, make("span", "bnp-space"), this.stop, this.again, this.copy, this.vote);
     const foot = make("div", "bnp-compare-foot");
     foot.append(this.facts, this.who, actions);
-    this.root.append(this.named, this.settings, this.extra, this.box, foot);
+    this.root.append(this.named, this.settings, this.extra, this.asked, this.box, foot);
     this.lane = lane;
+    /** @type {string} */
+    this.stood = ""; // the state that is drawn: a lane changes in its place
+    this.telling = 0; // settings that the kernel has not answered yet
     this.lost = false; // whether the focus was on something that has gone
     /** @type {string} */
     this.failure = "";
@@ -86,12 +103,18 @@ class LaneView {
     const given = this.temperature.value.trim();
     // What is no number has no value, and says so.
     if (!this.temperature.validity.valid && !given) return this.temperature.reportValidity();
-    return this.view.ask("lane", {
-      lane: this.key,
-      label: this.label.value,
-      model: this.model.value,
-      temperature: given === "" ? null : Number(given),
-    });
+    this.telling += 1; // until it is answered the document has the old ones
+    const args = { lane: this.key, label: this.label.value, model: this.model.value, temperature: given === "" ? null : Number(given) };
+    return this.view.ask("lane", args, () => (this.telling -= 1));
+  }
+
+  /** See where the text is cut by the box's edges. */
+  edges() {
+    const { scrollTop, scrollHeight, clientHeight } = this.box;
+    const below = scrollHeight - scrollTop - clientHeight;
+    this.follow = below < 40;
+    this.box.classList.toggle("bnp-compare-above", scrollTop > 4);
+    this.box.classList.toggle("bnp-compare-below", below > 4);
   }
 
   /** Only the text has grown. @param {Lane} lane */
@@ -104,8 +127,16 @@ class LaneView {
   draw(lane, tree, at) {
     const open = lane.state === "waiting" || lane.state === "writing";
     const name = lane.letter ? `${lane.letter}${lane.label ? `: ${lane.label}` : ""}` : lane.label;
-    if (lane.state === "waiting" && this.lane.state !== "waiting") this.follow = true;
+    const was = this.stood;
+    this.stood = lane.state;
+    if (lane.state === "waiting" && was !== "waiting") {
+      this.follow = true;
+      this.touched = false;
+    }
     this.write(lane);
+    // A whole answer is read from its beginning.
+    if (!open && (was === "waiting" || was === "writing") && !this.touched) this.box.scrollTop = 0;
+    this.edges();
     this.root.setAttribute("aria-label", `Lane ${name}`);
     this.root.setAttribute("role", "group");
     this.box.setAttribute("aria-label", `Answer of ${name}`);
@@ -121,14 +152,20 @@ class LaneView {
     this.drawSettings(lane, tree);
     setText(this.extra, lane.extra);
     this.extra.hidden = !lane.extra;
+    const asked = askedAs(lane);
+    setText(this.asked, asked);
+    this.asked.hidden = !asked;
 
     setText(this.note, lane.note);
     this.note.hidden = !lane.note || lane.error !== null;
     const failure = JSON.stringify(lane.error);
     if (failure !== this.failure) {
       this.failure = failure;
-      this.trouble.replaceChildren(...(lane.error ? [errorCard(lane.error)] : []));
+      const focused = focusIn(this.trouble);
+      away.push(focused !== null && this.trouble.contains(focused));
+      this.trouble.replaceChildren(...(lane.error ? [this.card(lane.error, name)] : []));
     }
+    this.root.classList.toggle("bnp-compare-asked", lane.state !== "");
     this.root.classList.toggle("bnp-compare-room", lane.state !== "" && !tree.hidden);
     setText(this.state, STATES[lane.state]);
     matchList(this.facts, lane.facts, (text, i) => `${i} ${text}`, (text) => make("span", "", {}, text));
@@ -141,7 +178,7 @@ class LaneView {
     }
     away.push(
       show(this.stop, open),
-      show(this.again, lane.state === "failed" || lane.state === "stopped"),
+      show(this.again, lane.state === "stopped"), // what failed has it in its card
       show(this.copy, !open && lane.text !== ""),
       show(this.vote, tree.hidden && !tree.running && lane.state !== "" && lane.text !== ""),
     );
@@ -154,6 +191,16 @@ class LaneView {
     this.copy.setAttribute("aria-label", `Copy: answer of ${name}`);
   }
 
+  /** @param {Trouble} error @param {string} name */
+  card(error, name) {
+    // Where the same call may be made again, the button says what to do.
+    const card = errorCard(error.retryable ? { ...error, todo: "" } : error, () => this.view.ask("retry", { lane: this.key }));
+    const again = /** @type {HTMLButtonElement} */ (card.lastElementChild);
+    if (error.retryable === false) setText(again, "Send again");
+    again.setAttribute("aria-label", `${again.textContent}: ${name}`);
+    return card;
+  }
+
   /** @param {Lane} lane @param {any} tree */
   drawSettings(lane, tree) {
     if (tree.blind) {
@@ -163,14 +210,15 @@ class LaneView {
       this.model.replaceChildren();
       return;
     }
+    for (const node of [this.label, this.model, this.temperature]) node.disabled = tree.running;
+    this.removal.disabled = tree.running || tree.lanes.length < 2;
+    this.removal.setAttribute("aria-label", `Remove ${lane.label}`);
+    if (this.telling) return;
     setValue(this.label, lane.name);
     this.label.placeholder = lane.label;
     const models = tree.models.includes(lane.model) ? tree.models : [lane.model, ...tree.models];
     fillSelect(this.model, models.map((/** @type {string} */ value) => ({ value })), lane.model);
     setValue(this.temperature, lane.temperature === null ? "" : String(lane.temperature));
-    for (const node of [this.label, this.model, this.temperature]) node.disabled = tree.running;
-    this.removal.disabled = tree.running || tree.lanes.length < 2;
-    this.removal.setAttribute("aria-label", `Remove ${lane.label}`);
   }
 }
 
@@ -181,6 +229,9 @@ class CompareView extends PanelView {
     /** @type {Map<string, LaneView>} */
     this.lanes = new Map();
     this.ran = false;
+    /** @type {Set<"prompt" | "system">} */
+    this.mine = new Set(); // what has been written here and not been taken by the kernel yet
+    this.explained = false; // whether there was a system text
 
     const card = make("div", "bnp-card");
     const bar = make("div", "bnp-bar");
@@ -196,9 +247,13 @@ class CompareView extends PanelView {
     const body = make("div", "bnp-body bnp-stack");
     this.prompt = textArea("Ask all of them the same …", 2);
     this.system = textArea("How all of them shall answer", 1);
-    const edited = later(() => this.ask("edit", { prompt: this.prompt.value, system: this.system.value }), PAUSE);
-    this.edited = edited;
-    for (const node of [this.prompt, this.system]) node.addEventListener("input", edited);
+    this.edited = later(() => this.mine.size && this.send("edit"), PAUSE);
+    for (const name of /** @type {const} */ (["prompt", "system"])) {
+      this[name].addEventListener("input", () => {
+        this.mine.add(name);
+        this.edited();
+      });
+    }
     const more = make("details", "bnp-compare-system");
     more.append(make("summary", "bnp-quiet", {}, "System text"), this.system);
     this.system.setAttribute("aria-label", "System text");
@@ -210,7 +265,8 @@ class CompareView extends PanelView {
     const row = make("div", "bnp-row");
     row.append(this.run, this.halt, this.add, this.reveal, make("span", "bnp-quiet", {}, "Ctrl+Enter runs, Esc stops"));
     this.problem = make("div", "bnp-compare-problem");
-    body.append(field("Prompt", this.prompt), more, row, this.problem);
+    this.since = make("div", "bnp-quiet bnp-compare-since", { dir: "auto", hidden: "" });
+    body.append(field("Prompt", this.prompt), more, row, this.problem, this.since);
     this.grid = make("div", "bnp-compare-lanes");
     this.score = make("div", "bnp-bar bnp-compare-score", { hidden: "" });
     card.append(bar, body, this.grid, this.score);
@@ -233,13 +289,21 @@ class CompareView extends PanelView {
   }
 
   start() {
-    if (this.tree.running) return;
-    this.ask("run", { prompt: this.prompt.value, system: this.system.value });
+    if (!this.tree.running) this.send("run");
   }
 
-  /** @param {string} name @param {Record<string, unknown>} [args] */
-  ask(name, args = {}) {
-    this.settle(this.mirror.ask(name, args), name === "edit");
+  /** Ask something with what was written here; all else the kernel knows better. @param {"edit" | "run"} name */
+  send(name) {
+    const sent = [...this.mine].map((part) => /** @type {const} */ ([part, this[part].value]));
+    const taken = () => {
+      for (const [part, text] of sent) if (this[part].value === text) this.mine.delete(part);
+    };
+    this.settle(this.mirror.ask(name, Object.fromEntries(sent)).then(taken), name === "edit");
+  }
+
+  /** @param {string} name @param {Record<string, unknown>} [args] @param {() => void} [ended] */
+  ask(name, args = {}, ended = () => {}) {
+    this.settle(this.mirror.ask(name, args).finally(ended), false);
   }
 
   /** @param {string} name @param {Record<string, unknown>} [args] */
@@ -274,15 +338,19 @@ class CompareView extends PanelView {
     setText(this.round, tree.round ? `Round ${tree.round}` : "");
     this.blind.checked = tree.blind;
     this.blind.disabled = tree.running;
-    setValue(this.prompt, tree.prompt);
-    setValue(this.system, tree.system);
-    if (tree.system) this.more.open = true;
+    // Whether or not the caret stands in it: what is shown is what will be asked.
+    for (const name of /** @type {const} */ (["prompt", "system"])) {
+      if (!this.mine.has(name) && this[name].value !== tree[name]) this[name].value = tree[name];
+    }
+    if (tree.system && !this.explained) this.more.open = true;
+    this.explained = tree.system !== "";
     // Both stay where they are and keep their focus: a second press on Run must not meet Stop.
     this.run.setAttribute("aria-disabled", String(tree.running));
     this.halt.setAttribute("aria-disabled", String(!tree.running));
     if (show(this.add, !tree.blind)) this.run.focus();
     this.add.disabled = tree.running || lanes.length >= tree.most;
     const answered = lanes.some((lane) => lane.state !== "");
+    this.drawAsked(answered ? tree.asked : null);
     if (show(this.reveal, tree.hidden && answered && !tree.running)) this.run.focus();
 
     this.grid.style.setProperty("--lanes", String(Math.min(lanes.length, 4)));
@@ -304,6 +372,15 @@ class CompareView extends PanelView {
     const made = new LaneView(this, lane);
     this.lanes.set(lane.key, made);
     return made.root;
+  }
+
+  /** Say what the answers below were asked, where it is not what is written above. @param {{prompt: string, system: string} | null} asked */
+  drawAsked(asked) {
+    const { prompt, system } = this.tree;
+    const other = asked !== null && (asked.prompt !== prompt || asked.system !== system);
+    const under = asked && asked.system !== system ? (asked.system ? ` under the system text “${asked.system}”` : " without a system text") : "";
+    setText(this.since, other ? `Changed since: the answers below were asked “${asked.prompt}”${under}` : "");
+    this.since.hidden = !other;
   }
 
   /** @param {{label: string, votes: number}[]} score */

@@ -4,7 +4,7 @@
  * What is typed stays the page's until the kernel has heard it; everything else is what the kernel says.
  */
 import { announce, make } from "./server.js";
-import { PanelView, badge, button, errorCard, field, fillSelect, input, later, matchList, panel, select, setText, setValue, textArea, touches } from "./panel.js";
+import { PanelView, badge, button, errorCard, field, fillSelect, hasFocus, input, later, matchList, panel, select, setText, setValue, textArea, touches } from "./panel.js";
 import { SoundView, Sounds } from "./studio_player.js";
 import { CardView, CompareView } from "./studio_cards.js";
 import { hasWords, sectionAt, toggleWords } from "./studio_words.js";
@@ -240,7 +240,6 @@ class Studio extends PanelView {
   async bring(file) {
     const upload = Math.random().toString(36).slice(2);
     this.upload = upload;
-    this.sounds.forget("reference");
     this.heard.reset();
     if (file.size > MOST) {
       this.complain({ message: `${file.name} has ${Math.ceil(file.size / 1e6)} MB, and an upload takes 100 MB.` });
@@ -248,7 +247,7 @@ class Studio extends PanelView {
     }
     this.trouble.replaceChildren();
     this.sounds.give("reference", file); // it is here already: nothing needs to come back to be heard
-    const held = document.activeElement === this.choose;
+    const held = hasFocus(this.choose);
     try {
       for (let at = 0; at === 0 || at < file.size; at += PART) {
         if (this.upload !== upload) return;
@@ -263,7 +262,6 @@ class Studio extends PanelView {
 
   leaveFile() {
     this.upload = "";
-    this.sounds.forget("reference");
     this.heard.reset();
     this.mirror.ask("reference_drop").then(() => this.choose.focus(), () => {});
   }
@@ -384,10 +382,7 @@ class Studio extends PanelView {
     const key = now ? `${now.upload ?? ""} ${now.name}` : "";
     if (key !== this.fileKey) {
       // Another file than the one that could be heard: its bytes are asked for, unless this page brought it.
-      if (!now?.upload || now.upload !== this.upload) {
-        this.sounds.forget("reference");
-        this.heard.reset();
-      }
+      if (!now?.upload || now.upload !== this.upload) this.heard.reset();
       this.fileKey = key;
     }
     if (!now) return;

@@ -5,7 +5,7 @@
  * @typedef {import("./panel.js").Patch} Patch
  */
 import { GrowingMarkdown } from "./live_markdown.js";
-import { badge, button, errorCard, field, fillSelect, input, later, matchList, panel, PanelView, requestId, select, setText, setValue, textArea, touches } from "./panel.js";
+import { badge, button, errorCard, field, fillSelect, focusIn, input, later, matchList, panel, PanelView, requestId, select, setText, setValue, textArea, touches } from "./panel.js";
 import { Code, History } from "./prompt_history.js";
 import { count, RowTable } from "./prompt_table.js";
 import { announce, make } from "./server.js";
@@ -64,7 +64,8 @@ class View extends PanelView {
       const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (by) this.open(((this.side ?? 0) + by + SIDES.length) % SIDES.length);
     });
-    bar.append(name, make("span", "bnp-space"), tabs);
+    this.mark = badge("sandbox", "info");
+    bar.append(name, this.mark, make("span", "bnp-space"), tabs);
     return bar;
   }
 
@@ -242,11 +243,12 @@ class View extends PanelView {
   show(patches) {
     const { tree } = this;
     if (!tree.fields) return;
+    if (this.mark) this.mark.hidden = !tree.sandbox;
     if (["fields", "invalid", "models", "more"].some((key) => touches(patches, key))) this.showFields();
     if (touches(patches, "variables") || touches(patches, "selected")) this.showChips();
     if (touches(patches, "examples")) this.showExamples();
     if (["preview", "rows", "selected"].some((key) => touches(patches, key))) this.showPreview();
-    if (touches(patches, "answer") || touches(patches, "version")) this.showAnswer();
+    if (["answer", "version", "sandbox"].some((key) => touches(patches, key))) this.showAnswer();
     if (touches(patches, "run") && this.halt) this.halt.hidden = !tree.run.on;
     if (touches(patches, "versions") && this.tabs) setText(this.tabs[1], `History${tree.versions.length ? ` (${tree.versions.length})` : ""}`);
     this.table.show(patches);
@@ -302,7 +304,7 @@ class View extends PanelView {
     /** @type {any[]} */
     const examples = this.tree.examples;
     setText(this.exampleHead ?? list, examples.length ? `Examples (${examples.length})` : "Examples");
-    const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+    const focused = focusIn(list);
     const held = focused && list.contains(focused);
     matchList(list, examples, (each) => String(each.id), (each) => this.makeExample(each.id), (node, each, i) => {
       const [user, wanted] = [...node.querySelectorAll("textarea")];
@@ -314,7 +316,7 @@ class View extends PanelView {
       wanted.setAttribute("aria-label", `Example ${i + 1}: the answer wanted`);
     });
     // A node that is moved loses the focus.
-    if (held && focused.isConnected && document.activeElement !== focused) focused.focus();
+    if (held && focused.isConnected && focusIn(list) !== focused) focused.focus();
   }
 
   /** @param {number} id */
@@ -384,10 +386,10 @@ class View extends PanelView {
   showAnswer() {
     const box = this.answer;
     if (!box) return;
-    const { answer, version } = this.tree;
+    const { answer, version, sandbox } = this.tree;
     box.hidden = !answer;
     // The stars are patched, so that a score that is given keeps the focus on its star.
-    const body = JSON.stringify({ ...answer, score: 0, v: version });
+    const body = JSON.stringify({ ...answer, score: 0, v: version, s: sandbox });
     if (this.drawn !== body) {
       this.drawn = body;
       this.stars = undefined;
@@ -419,10 +421,11 @@ class View extends PanelView {
       out.push(prose);
     }
     const facts = make("div", "bnp-row bnp-figures");
-    if (answer.sandbox) facts.append(badge("sandbox", "info"));
+    // Where the whole builder says so, each answer need not.
+    if (answer.sandbox && !this.tree.sandbox) facts.append(badge("sandbox", "info"));
     for (const [value, unit] of [[answer.model, ""], [answer.tokens, " tokens"], [answer.credits, " credits"], [answer.time, ""]])
       if (value) facts.append(badge(`${value}${unit}`));
-    if (answer.finish === "length") facts.append(badge("cut off at max tokens", "warn"));
+    if (answer.cut) facts.append(badge(answer.cut, "warn"));
     if (answer.request_id && !answer.trouble) facts.append(requestId(answer.request_id));
     out.push(facts);
     if (answer.state !== "asking") out.push(this.makeStars());

@@ -2,11 +2,11 @@
  * The rows of a prompt builder: a table to type into, to paste into, and to run. Rows may be thousands, so only those
  * that can be seen are nodes, and the one that is written in.
  *
- * @typedef {{state: "asking" | "done" | "error", text?: string, version?: number, score?: number}} Brief
+ * @typedef {{state: "asking" | "done" | "error", text?: string, version?: number, score?: number, cut?: boolean, old?: boolean}} Brief
  * @typedef {{id: number, v: Record<string, string | null>, a: Brief | null}} Row
  * @typedef {{columns: string[], variables: {name: string}[], rows: Row[], selected: number, version: number, run: any}} Tree
  */
-import { button, errorCard, field, input, later, matchList, setText, setValue, textArea, touches } from "./panel.js";
+import { button, errorCard, field, focusIn, input, later, matchList, setText, setValue, textArea, touches } from "./panel.js";
 import { announce, make } from "./server.js";
 
 const ROW = 38; // pixels; all rows are of one height, so that the place of each is known without drawing it
@@ -36,6 +36,31 @@ export function wordsOfPlan(plan) {
 /** @param {number} n @param {string} noun */
 export function count(n, noun) {
   return `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+}
+
+/** A value of a row; a column may be called as what every object has. @param {Row} row @param {string} column */
+export function valueOf(row, column) {
+  return Object.hasOwn(row.v, column) ? row.v[column] : null;
+}
+
+/** What has come of a row, in one line. @param {Brief | null} told @param {number} version the prompt's, as it stands */
+export function wordsOfBrief(told, version) {
+  if (!told) return "";
+  const words = [];
+  if (told.score) words.push(`★${told.score}`);
+  if (told.version && told.version !== version) words.push(`v${told.version}`);
+  if (told.old) words.push("the row has changed since");
+  if (told.cut) words.push("cut off");
+  words.push(told.text ?? (told.state === "asking" ? "asking" : ""));
+  return words.join(" · ");
+}
+
+/** How far a run has come, in words. @param {{on: boolean, done: number, of: number, failed: number}} run */
+export function wordsOfRun({ done, of, failed }) {
+  if (!of) return "";
+  const good = (done - failed).toLocaleString("en");
+  const answered = done === of && failed ? `${good} answered` : `${good} of ${of.toLocaleString("en")} answered`;
+  return failed ? `${answered}, ${failed.toLocaleString("en")} failed.` : `${answered}.`;
 }
 
 export class RowTable {
@@ -134,7 +159,7 @@ export class RowTable {
 
   /** The row that holds the focus. @returns {number | null} */
   drafted() {
-    const row = document.activeElement?.closest?.(".bnp-builder-row");
+    const row = focusIn(this.body)?.closest?.(".bnp-builder-row");
     return row && this.body.contains(row) ? Number(/** @type {HTMLElement} */ (row).dataset.key) : null;
   }
 
@@ -194,9 +219,7 @@ export class RowTable {
     if (key === "#") setText(cell, String(at + 1));
     else if (key === "answer") {
       const told = row.a;
-      const old = told?.version && told.version !== this.tree.version ? `v${told.version} · ` : "";
-      const score = told?.score ? `★${told.score} · ` : "";
-      const text = told ? `${score}${old}${told.text ?? (told.state === "asking" ? "asking" : "")}` : "";
+      const text = wordsOfBrief(told, this.tree.version);
       cell.dataset.state = told?.state ?? "";
       const [mark, said] = /** @type {HTMLElement[]} */ ([...cell.children]);
       setText(mark, told ? MARKS[told.state] : "");
@@ -211,9 +234,9 @@ export class RowTable {
       drop.title = `Remove row ${at + 1}`;
     } else {
       const area = /** @type {HTMLTextAreaElement} */ (cell.firstChild);
-      const value = row.v[key.slice(2)];
+      const value = valueOf(row, key.slice(2));
       setValue(area, value ?? "");
-      const needed = (value ?? null) === null && this.tree.variables.some(({ name }) => name === key.slice(2));
+      const needed = value === null && this.tree.variables.some(({ name }) => name === key.slice(2));
       area.placeholder = needed ? "missing" : value === "" ? "(empty text)" : "";
       area.setAttribute("aria-label", `${key.slice(2)}, row ${at + 1}`);
     }
@@ -224,7 +247,7 @@ export class RowTable {
     const draft = this.drafts.get(area);
     if (!draft) return;
     const row = this.tree.rows.find((each) => each.id === draft.row);
-    if (!row || (row.v[draft.column] ?? "") === area.value) return;
+    if (!row || (valueOf(row, draft.column) ?? "") === area.value) return;
     this.ask("cell", { row: draft.row, column: draft.column, value: area.value });
   }
 
@@ -327,12 +350,12 @@ export class RowTable {
   showRun() {
     const { run, rows } = this.tree;
     setText(this.title, rows.length === 1 ? "1 row" : `${rows.length.toLocaleString("en")} rows`);
-    const failed = run.failed ? `, ${run.failed} failed` : "";
     const note = run.note ? ` ${run.note}` : "";
-    setText(this.progress, run.of ? `${run.done} of ${run.of} answered${failed}.${note}` : "");
+    const words = `${wordsOfRun(run)}${note}`;
+    setText(this.progress, words);
     this.halt.hidden = !run.on;
     if (run.on && !this.wasOn) announce("Asking.");
-    if (!run.on && this.wasOn) announce(`${count(run.done, "answer")}${failed}.${note}`);
+    if (!run.on && this.wasOn) announce(words);
     this.wasOn = run.on;
   }
 

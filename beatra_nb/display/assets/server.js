@@ -106,6 +106,14 @@ export function announce(text) {
   node.textContent = text && node.textContent === text ? `${text}\u00a0` : text;
 }
 
+/** A time as players show it: 0:07, 3:05, 1:02:05. @param {number} seconds */
+export function clock(seconds) {
+  const whole = Number.isFinite(seconds) ? Math.max(0, Math.floor(seconds)) : 0;
+  const [hours, minutes, left] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
+  return hours ? `${hours}:${two(minutes)}:${two(left)}` : `${minutes}:${two(left)}`;
+}
+
 /**
  * @param {string} tag
  * @param {string} names

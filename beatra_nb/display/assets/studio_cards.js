@@ -8,7 +8,7 @@
  *   sandbox: boolean, words: string, prompt: string, warnings: string[], trouble: any, takes: Take[]}} State
  */
 import { announce, make } from "./server.js";
-import { badge, button, errorCard, matchList, setText } from "./panel.js";
+import { badge, button, errorCard, hasFocus, matchList, setText } from "./panel.js";
 import { TakeView } from "./studio_player.js";
 import { timeTold } from "./studio_words.js";
 
@@ -92,7 +92,7 @@ export class CardView {
     setText(this.title, state.title);
     this.status.className = `bnp-badge${tone ? ` bnp-${tone}` : ""}`;
     setText(this.status, word);
-    const held = document.activeElement === this.cancel;
+    const held = hasFocus(this.cancel);
     this.cancel.hidden = !moving;
     if (held && !moving) this.use.focus(); // the focus is never lost
     this.cancel.setAttribute("aria-disabled", String(state.canceling));
@@ -197,7 +197,7 @@ export class CompareView {
     const both = Boolean(marks.a && marks.b);
     this.marks = marks;
     this.root.hidden = !marks.a && !marks.b;
-    const name = (/** @type {string} */ id) => (id ? `${this.find(id)?.take.title ?? ""} ${id}` : "mark one");
+    const name = (/** @type {string} */ id) => (id ? `${this.find(id)?.take.title ?? ""}, take ${id}` : "mark one");
     setText(this.names, `A: ${name(marks.a)} · B: ${name(marks.b)}`);
     this.press.disabled = !both;
     this.say();

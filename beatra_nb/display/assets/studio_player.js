@@ -9,7 +9,7 @@
  * @typedef {import("./panel.js").Mirror} Mirror
  */
 import { announce, make } from "./server.js";
-import { button, errorCard, matchList, setText } from "./panel.js";
+import { button, errorCard, hasFocus, matchList, setText } from "./panel.js";
 import { sideOf } from "./studio_words.js";
 
 const PICTURE = /^data:image\/svg\+xml;base64,[A-Za-z0-9+/=]+$/;
@@ -28,50 +28,62 @@ export class Sounds {
     this.late = new Map();
     /** @type {Set<HTMLAudioElement>} */
     this.players = new Set();
-    /** @type {Set<string>} */
-    this.made = new Set();
+    /** @type {Map<string, string>} addresses of bytes that this page holds, by their sounds */
+    this.made = new Map();
   }
 
   /** The address of a sound, which is asked for once. @param {string} id */
   url(id) {
     const known = this.urls.get(id);
     if (known) return known;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
     const coming = /** @type {Promise<string>} */ (
       new Promise((resolve, reject) => {
         this.waiting.set(id, resolve);
         // While a cell runs, too: that is when there is time to listen.
         this.mirror.urge("audio", { take: id, to: this.mirror.me }).catch(reject);
         const late = () => reject(new Error("The sound has not come. Is the kernel still there?"));
-        this.late.set(id, setTimeout(late, PATIENCE));
+        this.late.set(id, (timer = setTimeout(late, PATIENCE)));
       })
     );
     this.urls.set(id, coming);
-    coming.catch(() => this.urls.delete(id)).finally(() => clearTimeout(this.late.get(id)));
+    const failed = () => this.urls.get(id) === coming && this.urls.delete(id);
+    coming.catch(failed).finally(() => clearTimeout(timer));
     return coming;
   }
 
   /** @param {any} message @param {any[]} buffers */
   hears(message, buffers) {
     if (typeof message?.audio !== "string" || message.to !== this.mirror.me || !buffers.length) return;
-    this.waiting.get(message.audio)?.(this.keep(new Blob([buffers[0]], { type: String(message.kind) })));
-    this.waiting.delete(message.audio);
+    const { audio: id, kind } = message;
+    const take = this.waiting.get(id);
+    this.waiting.delete(id);
+    take?.(this.keep(id, new Blob([buffers[0]], { type: String(kind) }))); // nobody waits: nothing is kept
   }
 
-  /** An address for some bytes, until the page goes. @param {Blob} blob */
-  keep(blob) {
+  /** An address for the bytes of a sound, until it is forgotten. @param {string} id @param {Blob} blob */
+  keep(id, blob) {
     const url = URL.createObjectURL(blob);
-    this.made.add(url);
+    this.made.set(id, url);
     return url;
   }
 
   /** Use a file of this page as a sound. @param {string} id @param {Blob} blob */
   give(id, blob) {
-    this.urls.set(id, Promise.resolve(this.keep(blob)));
+    this.forget(id);
+    this.urls.set(id, Promise.resolve(this.keep(id, blob)));
   }
 
-  /** @param {string} id */
+  /** Let go of a sound and its bytes: megabytes, that nobody will hear again. @param {string} id */
   forget(id) {
     this.urls.delete(id);
+    this.waiting.delete(id);
+    clearTimeout(this.late.get(id));
+    this.late.delete(id);
+    const url = this.made.get(id);
+    if (url) URL.revokeObjectURL(url);
+    this.made.delete(id);
   }
 
   /** One plays, the others rest. @param {HTMLAudioElement} playing */
@@ -81,8 +93,7 @@ export class Sounds {
 
   close() {
     for (const player of this.players) player.pause();
-    for (const timer of this.late.values()) clearTimeout(timer);
-    for (const url of this.made) URL.revokeObjectURL(url);
+    for (const id of [...this.urls.keys()]) this.forget(id);
   }
 }
 
@@ -130,7 +141,7 @@ export class SoundView {
     try {
       const url = await this.sounds.url(this.id);
       if (!this.audio.src) {
-        const held = document.activeElement === this.play;
+        const held = hasFocus(this.play);
         this.audio.src = url;
         this.audio.hidden = false;
         this.play.hidden = true;
@@ -178,17 +189,23 @@ export class SoundView {
 
   /** Be another sound from now on. */
   reset() {
-    this.audio.pause();
-    this.audio.removeAttribute("src");
-    this.audio.load();
+    this.release();
     this.audio.hidden = true;
     this.play.hidden = false;
     this.wave.style.setProperty("--bnp-played", "0%");
     this.trouble.replaceChildren();
   }
 
-  close() {
+  /** Let go of the bytes, here and in the player. */
+  release() {
     this.audio.pause();
+    this.audio.removeAttribute("src");
+    this.audio.load();
+    this.sounds.forget(this.id);
+  }
+
+  close() {
+    this.release();
     this.sounds.players.delete(this.audio);
   }
 }
@@ -210,7 +227,7 @@ export class TakeView {
     });
     this.title = make("span", "bnp-title bnp-studio-title", { dir: "auto" });
     this.time = make("span", "bnp-quiet bnp-figures");
-    head.append(this.title, make("span", "bnp-quiet", {}, take.id), this.time);
+    head.append(this.title, make("span", "bnp-quiet bnp-studio-name", {}, `take ${take.id}`), this.time);
     this.facts = make("div", "bnp-row bnp-quiet bnp-studio-facts");
     this.download = button("Download", () => void this.keep(), { kind: "quiet" });
     this.save = button("Save", () => void this.write(), { kind: "quiet", title: "Write it to a file beside the notebook" });
@@ -228,11 +245,11 @@ export class TakeView {
   update(take, marks) {
     this.take = take;
     const side = sideOf(take.id, marks);
-    this.root.setAttribute("aria-label", `${take.title}, take ${take.id.split(".")[1]}${side ? `, marked ${side}` : ""}`);
+    this.root.setAttribute("aria-label", `${take.title}, take ${take.id}${side ? `, marked ${side}` : ""}`);
     for (const mark of this.marks) {
       const on = marks[mark.side] === take.id;
       mark.node.setAttribute("aria-pressed", String(on));
-      mark.node.setAttribute("aria-label", `Mark ${take.title} as ${mark.side.toUpperCase()}`);
+      mark.node.setAttribute("aria-label", `Mark ${take.title}, take ${take.id}, as ${mark.side.toUpperCase()}`);
     }
     setText(this.title, take.title);
     setText(this.time, take.time);
@@ -244,7 +261,7 @@ export class TakeView {
     this.download.hidden = this.save.hidden = !take.here;
     this.download.setAttribute("aria-label", `Download ${take.title}`);
     this.save.setAttribute("aria-label", `Save beside the notebook: ${take.title}`);
-    matchList(this.facts, take.facts, (fact) => fact, (fact) => make("span", "", { dir: "auto" }, fact));
+    matchList(this.facts, take.facts, (fact, i) => `${i} ${fact}`, (fact) => make("span", "", { dir: "auto" }, fact));
   }
 
   async keep() {

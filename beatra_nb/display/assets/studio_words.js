@@ -1,6 +1,7 @@
 /**
  * Words of a music studio's form, and times: pure, without a page.
  */
+import { clock } from "./server.js";
 
 /** The parts of a prompt between its commas. @param {string} prompt */
 function partsOf(prompt) {
@@ -31,19 +32,11 @@ export function sectionAt(lyrics, at, section) {
   return `${lead}[${section}]\n`;
 }
 
-/** A time as players show it: 0:07, 3:05, 1:02:05. @param {number} seconds */
-export function minutes(seconds) {
-  const whole = Number.isFinite(seconds) ? Math.max(0, Math.floor(seconds)) : 0;
-  const [hours, left] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
-  const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
-  return hours ? `${hours}:${two(left)}:${two(whole % 60)}` : `${left}:${two(whole % 60)}`;
-}
-
 /** How long a job has taken, in words. @param {number} seconds @param {number | null | undefined} expected */
 export function timeTold(seconds, expected) {
-  if (!expected) return minutes(seconds);
-  const about = minutes(expected);
-  return seconds > expected * 1.1 ? `${minutes(seconds)} · longer than usual (about ${about})` : `${minutes(seconds)} of about ${about}`;
+  if (!expected) return clock(seconds);
+  const about = clock(expected);
+  return seconds > expected * 1.1 ? `${clock(seconds)} · longer than usual (about ${about})` : `${clock(seconds)} of about ${about}`;
 }
 
 /** The names of the two sides of a comparison. @param {string} take @param {{a: string, b: string}} marks */

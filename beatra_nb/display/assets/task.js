@@ -15,7 +15,7 @@
  *   ids?: [string, string][],
  * }} State
  */
-import { announce, isReachable, keepHeight, make, tellKernel } from "./server.js";
+import { announce, clock, isReachable, keepHeight, make, tellKernel } from "./server.js";
 
 const PATIENCE = 20000; // milliseconds after which a cancel that does nothing gets a word of advice
 
@@ -99,14 +99,6 @@ export function wordsOf(state, seconds, { cancelling = "", canCancel = true, byH
   }
   const hint = canCancel || cancelling === "failed" ? "" : byHand;
   return { now, percent, time, hint };
-}
-
-/** A time as clocks show it: 0:07, 3:05, 1:02:05. @param {number} seconds */
-export function clock(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const [hours, minutes, left] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
-  return hours ? `${hours}:${two(minutes)}:${two(left)}` : `${minutes}:${two(left)}`;
 }
 
 /** One picture of a job; there may be several. */

@@ -11,12 +11,12 @@
  * @typedef {{key: string, title: string, seconds: number}} Lost
  */
 import { announce, make } from "./server.js";
-import { badge, button, copyText, errorCard, focusIn, matchList, panel, PanelView, setText } from "./panel.js";
+import { badge, button, copyText, errorCard, focusIn, matchList, panel, PanelView, setText, touches } from "./panel.js";
 
 const SURE = 5000; // milliseconds in which a second press cancels
 const LOOKING = 60000; // milliseconds between two words to the kernel that somebody looks
 const FILTERS = { all: "All", running: "Running", succeeded: "Succeeded", failed: "Failed" };
-const HEADS = ["Status", "Task", "Model", "Age", "Cost", "Id", "Actions"];
+const HEADS = ["Status", "Task", "Age", "Cost", "Id", "Actions"];
 const UNITS = /** @type {const} */ ([[86400, "d"], [3600, "h"], [60, "min"]]);
 
 /** Whether a task is shown under a filter. @param {Row} row @param {string} filter */
@@ -33,6 +33,11 @@ export function age(seconds) {
   return found ? `${Math.floor(passed / found[0]).toLocaleString("en")} ${found[1]}` : `${passed} s`;
 }
 
+/** @param {string} kind */
+function cell(kind) {
+  return make("td", kind, { role: "cell" });
+}
+
 /** One task. */
 class RowView {
   /** @param {BoardView} board @param {Row} row */
@@ -43,7 +48,7 @@ class RowView {
     this.sure = undefined;
     /** @type {HTMLElement | null} */
     this.heir = null; // who has the focus after a button that went
-    this.root = make("tr", "");
+    this.root = make("tr", "", { role: "row" }); // its look may be a card's, and it stays a row
     this.status = badge("");
     this.title = make("div", "bnp-board-title", { dir: "auto" });
     this.track = make("div", "bnp-track", { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
@@ -51,9 +56,9 @@ class RowView {
     this.track.append(this.bar);
     this.note = make("div", "bnp-quiet", { dir: "auto" });
     this.trouble = make("div", "");
-    this.model = make("td", "bnp-board-model");
-    this.age = make("td", "bnp-figures bnp-board-age");
-    this.cost = make("td", "bnp-figures bnp-board-cost");
+    this.model = make("div", "bnp-quiet bnp-board-model", { dir: "auto" });
+    this.age = cell("bnp-figures bnp-board-age");
+    this.cost = cell("bnp-figures bnp-board-cost");
     this.paid = make("div", "");
     this.refund = make("div", "bnp-quiet");
     this.cost.append(this.paid, this.refund);
@@ -61,18 +66,18 @@ class RowView {
     this.cancel = button("Cancel", () => this.cancelOnce(board), { kind: "danger" });
     this.attach = button("Attach", () => board.ask("attach", { task: this.id }), { title: "Wait for it here, and fetch its audio" });
     this.save = button("Download", () => board.ask("download", { task: this.id }), { title: "Save its audio beside the notebook" });
-    const what = make("td", "bnp-board-what");
-    what.append(this.title, this.track, this.note, this.trouble);
-    const state = make("td", "");
+    const what = cell("bnp-board-what");
+    what.append(this.title, this.model, this.track, this.note, this.trouble);
+    const state = cell("bnp-board-status");
     state.append(this.status);
-    const id = make("td", "bnp-board-id");
+    const id = cell("bnp-board-id");
     this.code = make("code", "bnp-id", { title: row.id }, row.id);
     id.append(this.code, this.copy);
-    const actions = make("td", "bnp-board-actions");
+    const actions = cell("bnp-board-actions");
     this.actions = make("div", "bnp-row");
     this.actions.append(this.cancel, this.attach, this.save);
     actions.append(this.actions);
-    this.root.append(state, what, this.model, this.age, this.cost, id, actions);
+    this.root.append(state, what, this.age, this.cost, id, actions);
   }
 
   /** Cancel at the second press. @param {BoardView} board */
@@ -80,7 +85,7 @@ class RowView {
     const sure = this.sure !== undefined;
     this.calm();
     if (sure) {
-      board.ask("cancel", { task: this.id });
+      board.settle(board.mirror.urge("cancel", { task: this.id }), true); // it is heard while a cell runs, too
       return;
     }
     setText(this.cancel, "Really cancel?");
@@ -115,6 +120,7 @@ class RowView {
       this.trouble.replaceChildren(...(row.error ? [errorCard(row.error)] : []));
     }
     setText(this.model, row.model);
+    this.model.hidden = !row.model;
     this.tick(row);
     setText(this.paid, row.cost);
     setText(this.refund, row.refunded);
@@ -163,12 +169,12 @@ class BoardView extends PanelView {
     bar.append(make("span", "bnp-title", {}, "Tasks"), this.sandbox, this.filters, make("span", "bnp-space"), this.refresh);
     this.warning = make("div", "bnp-note bnp-board-note", { role: "status", hidden: "" });
     this.problem = make("div", "bnp-board-problem");
-    const table = make("table", "bnp-table");
-    const head = make("tr", "");
-    for (const text of HEADS) head.append(make("th", `bnp-board-${text.toLowerCase()}`, { scope: "col" }, text));
-    const heads = make("thead", "");
+    const table = make("table", "bnp-table", { role: "table" });
+    const head = make("tr", "", { role: "row" });
+    for (const text of HEADS) head.append(make("th", `bnp-board-${text.toLowerCase()}`, { scope: "col", role: "columnheader" }, text));
+    const heads = make("thead", "", { role: "rowgroup" });
     heads.append(head);
-    this.body = make("tbody", "");
+    this.body = make("tbody", "", { role: "rowgroup" });
     table.append(heads, this.body);
     this.scroll = make("div", "bnp-scroll", { tabindex: "0", role: "region", "aria-label": "Tasks" });
     this.scroll.append(table);
@@ -198,11 +204,15 @@ class BoardView extends PanelView {
 
   /** @param {string} name @param {Record<string, unknown>} [args] */
   ask(name, args = {}) {
-    this.mirror.ask(name, args).then(
+    this.settle(this.mirror.ask(name, args), "task" in args);
+  }
+
+  /** @param {Promise<any>} asked @param {boolean} own whether it is about one task: its trouble stands in its row */
+  settle(asked, own) {
+    asked.then(
       () => this.problem.replaceChildren(),
       (error) => {
-        // What belongs to a task stands in its row.
-        if (!this.mirror.gone && !("task" in args)) this.problem.replaceChildren(errorCard(error.trouble ?? { message: String(error) }));
+        if (!this.mirror.gone && !own) this.problem.replaceChildren(errorCard(error.trouble ?? { message: String(error) }));
       },
     );
   }
@@ -214,18 +224,39 @@ class BoardView extends PanelView {
 
   /** @param {Patch[] | null} patches */
   show(patches) {
-    void patches;
-    const { tree, shown } = this;
+    const { tree } = this;
     this.sandbox.hidden = !tree.sandbox;
     for (const node of this.filters.children) node.setAttribute("aria-pressed", String(node.dataset.filter === tree.filter));
     setText(this.warning, tree.note);
     this.warning.hidden = !tree.note;
     this.refresh.setAttribute("aria-busy", String(tree.loading));
-    matchList(this.body, shown, (row) => row.id, (row) => this.newRow(row), (_, row) => this.rows.get(row.id)?.draw(row, this));
+    this.drawRows(patches);
+    if (touches(patches, "lost")) matchList(this.lost, tree.lost, (/** @type {Lost} */ job) => job.key, (job) => this.newLost(job));
+    if (!tree.more && focusIn(this.more) === this.more) this.refresh.focus();
+    this.more.hidden = !tree.more;
+  }
+
+  /** Draw the rows that have changed; which there are, and how many, only where that may have changed. @param {Patch[] | null} patches */
+  drawRows(patches) {
+    const { tree } = this;
+    const all = patches === null || patches.some(([, [key, at]]) => key === "filter" || key === "looked" || key === "note" || (key === "rows" && at === undefined));
+    const own = (patches ?? []).filter(([, [key, at]]) => key === "rows" && at !== undefined);
+    const changed = new Set(own.map(([, path]) => /** @type {string} */ (tree.rows[Number(path[1])]?.id)));
+    if (!all && !own.some(([, path]) => path[2] === "status" || path[2] === "done")) {
+      for (const [, path] of own) this.drawRow(tree.rows[Number(path[1])]);
+      this.inherit(changed);
+      return;
+    }
+    const whole = patches === null || patches.some(([, path]) => path[0] === "rows" && path.length === 1);
+    const { shown } = this;
+    const fresh = (/** @type {Row} */ row) => {
+      changed.add(row.id);
+      return this.newRow(row);
+    };
+    matchList(this.body, shown, (row) => row.id, fresh, (_, row) => (whole || changed.has(row.id)) && this.drawRow(row));
+    this.inherit(this.rows.keys());
     const here = new Set(shown.map((row) => row.id));
     for (const [id, row] of this.rows) {
-      row.heir?.focus();
-      row.heir = null;
       if (here.has(id)) continue;
       row.calm();
       this.rows.delete(id);
@@ -234,12 +265,23 @@ class BoardView extends PanelView {
     this.empty.hidden = shown.length > 0;
     const none = tree.rows.length ? "No such task among those that are loaded." : "No tasks yet.";
     setText(this.empty, tree.looked === null && !tree.note ? "Looking …" : none);
-    matchList(this.lost, tree.lost, (/** @type {Lost} */ job) => job.key, (job) => this.newLost(job));
     const count = tree.rows.length === 1 ? "1 task" : `${tree.rows.length.toLocaleString("en")} tasks`;
     setText(this.count, tree.rows.length ? `${shown.length === tree.rows.length ? "" : `${shown.length} of `}${count}` : "");
-    if (!tree.more && focusIn(this.more) === this.more) this.refresh.focus();
-    this.more.hidden = !tree.more;
     this.tell();
+  }
+
+  /** @param {Row | undefined} row */
+  drawRow(row) {
+    if (row) this.rows.get(row.id)?.draw(row, this);
+  }
+
+  /** Give the focus on from buttons that went. @param {Iterable<string>} ids */
+  inherit(ids) {
+    for (const id of ids) {
+      const row = this.rows.get(id);
+      row?.heir?.focus();
+      if (row) row.heir = null;
+    }
   }
 
   /** @param {Row} row */

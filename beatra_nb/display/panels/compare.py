@@ -14,8 +14,7 @@ def compare(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     tree = get(obj, "picture") or {}
     lanes = [lane for lane in tree.get("lanes", ()) if isinstance(lane, dict)]
     body: list[View] = []
-    if prompt := words(tree.get("prompt")):
-        body.append(Message("You", plain(prompt, scope, "compare.prompt"), mine=True))
+    body += _prompt(tree, lanes, scope)
     body.append(Columns(tuple(_lane(lane, scope) for lane in lanes)))
     if tree.get("hidden") is True and tree.get("round"):
         body.append(Text("Who is who is hidden: compare.reveal() shows it.", quiet=True))
@@ -33,7 +32,28 @@ def compare(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     )
 
 
-def _lane(lane: dict[str, Any], scope: Scope) -> View:
+def _prompt(tree: dict[str, Any], lanes: list[dict[str, Any]], scope: Scope) -> list[View]:
+    """Return what the answers below were asked, which may not be what stands in the field by now."""
+    draft, asked = words(tree.get("prompt")), tree.get("asked")
+    if not isinstance(asked, dict) or not any(lane.get("state") for lane in lanes):
+        return [Message("You", plain(draft, scope, "compare.prompt"), mine=True)] if draft else []
+    prompt, system = words(asked.get("prompt")), words(asked.get("system"))
+    body: list[View] = []
+    if system:
+        body.append(Message("System", plain(system, scope, "compare.history[-1].system")))
+    body.append(Message("You", plain(prompt, scope, "compare.history[-1].prompt"), mine=True))
+    if (draft, words(tree.get("system"))) != (prompt, system):
+        body.append(
+            Text("The prompt has been changed since; what follows answers the one above.", quiet=True)
+        )
+    return body
+
+
+def _lane(given: dict[str, Any], scope: Scope) -> View:
+    asked = given.get("asked")
+    lane = (
+        {**given, **asked} if isinstance(asked, dict) else given
+    )  # an answer stands under what it was asked with
     letter, label = words(lane.get("letter")), one_line(lane.get("label") or "", 120)
     name = f"{letter}: {label}" if letter and label else letter or label
     title: list[View] = [Text(name, strong=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from beatra_nb.display import clips, failures, tasks
@@ -18,10 +19,13 @@ def music_studio(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     if asked := _asked(obj, scope):
         body.append(Fields(tuple(asked)))
     body += [_unsent(error, scope) for error in (get(obj, "unsent") or ())[-3:]]
-    made = tuple(get(obj, "tasks") or ())
+    jobs = get(obj, "jobs")
+    made = tuple(jobs.items()) if isinstance(jobs, dict) else ()
+    marks = get(obj, "marks")
+    marked = {take: side for side, take in marks.items()} if isinstance(marks, dict) else {}
     # Newest first; sound is embedded as long as there is room for it in the whole of the output.
     room = clips.Room()
-    body += [_job(task, scope, room) for task in reversed(made[-MOST:])]
+    body += [_job(number, task, scope, room, marked) for number, task in reversed(made[-MOST:])]
     if len(made) > MOST:
         body.append(Text(f"… {len(made) - MOST:,} older tasks; studio.tasks holds them all.", quiet=True))
     if not body:
@@ -60,22 +64,24 @@ def _unsent(error: object, scope: Scope) -> View:
     return Note(f"{one_line(told.title, 120)}: {one_line(told.message, 600)}", "warn")
 
 
-def _job(task: object, scope: Scope, room: clips.Room) -> View:
+def _job(number: int, task: object, scope: Scope, room: clips.Room, marked: dict[str, str]) -> View:
     """Return a task's card; a finished one with players that share the room for sound with the others."""
     items = tuple(get(task, "clips", ()) or ())[: scope.rows]
     if words(get(task, "status")) != "succeeded" or not items:
         return tasks.task(task, scope)
-    players = [
-        clips.player(
+    players = []
+    for item in items:
+        name = f"{number}.{get(item, 'index')}"  # as the page calls it
+        player = clips.player(
             item,
             scope,
             room,
-            mark=clips.mark_of(at) if len(items) > 1 else "",
-            name=f"task.clips[{at}]",
+            mark=name,
+            name=f'studio.take("{name}")',
             picture=len(items) <= clips.MOST_WAVES,
         )
-        for at, item in enumerate(items)
-    ]
+        side = marked.get(name)
+        players.append(replace(player, facts=(Badge("marked", side), *player.facts)) if side else player)
     body: list[View] = [Columns(tuple(players))]
     for name in ("prompt", "lyrics"):
         if text := words(get(task, name)):

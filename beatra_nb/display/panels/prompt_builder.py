@@ -39,7 +39,7 @@ def builder(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     if schema := get(prompt, "schema"):
         body.append(Details("Schema of the answer", as_json(schema, scope)))
     told = [(values, answer) for values, answer in rows if values or answer is not None]
-    body += _results(told, scope)
+    body += _results(told, scope, get(obj, "version"))
     answers = [answer for _, answer in rows if answer is not None]
     footer: list[View] = []
     if any(get(get(answer, "reply"), "sandbox") is True for answer in answers):
@@ -91,7 +91,10 @@ def version(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     return Card(Stack(tuple(body)), label="Version", title=title, footer=Row(tuple(footer)))
 
 
-def _results(rows: Sequence[tuple[Mapping[str, Any], Any]], scope: Scope) -> list[View]:
+def _results(
+    rows: Sequence[tuple[Mapping[str, Any], Any]], scope: Scope, version: int | None = None
+) -> list[View]:
+    """Return the table of rows and answers; ``version`` is the prompt's above it, if there is one."""
     if not rows:
         return []
     names = list(dict.fromkeys(name for values, _ in rows for name in values))
@@ -108,7 +111,7 @@ def _results(rows: Sequence[tuple[Mapping[str, Any], Any]], scope: Scope) -> lis
         cells: list[View] = [Text(f"{number:,}", quiet=True), *(_value(values.get(name)) for name in names)]
         if answered:
             cells += [
-                _answer(answer),
+                _answer(answer, _marks(values, answer, version)),
                 Text(_figure(get(answer, "tokens"))),
                 Text(seconds(get(answer, "seconds"))),
             ]
@@ -124,16 +127,30 @@ def _results(rows: Sequence[tuple[Mapping[str, Any], Any]], scope: Scope) -> lis
     return out
 
 
-def _answer(answer: object) -> View:
+def _marks(values: Mapping[str, Any], answer: Any, version: int | None) -> tuple[Badge, ...]:  # noqa: ANN401
+    """Return what a reader must know: an answer to another prompt, to other values, or not whole."""
+    marks = []
+    if version is not None and (number := get(answer, "version")) is not None and number != version:
+        marks.append(Badge("", f"v{number}", tone="warn"))
+    if answer is not None and not answer.fits(values):
+        marks.append(Badge("", "the row has changed since", tone="warn"))
+    if cut := words(get(answer, "cut")):
+        marks.append(Badge("", cut, tone="warn"))
+    return tuple(marks)
+
+
+def _answer(answer: object, marks: tuple[Badge, ...]) -> View:
     if answer is None:
         return Text("not asked yet", quiet=True)
-    if (error := get(answer, "error")) is not None:
-        said = words(get(error, "message")) or words(error)
-        return Row((Badge(type(error).__name__, tone="bad"), Text(one_line(said, _CELL))))
     parts = get(answer, "fields") or {}
-    if parts:
-        return Text(one_line(" · ".join(f"{name}: {words(value)}" for name, value in parts.items()), _CELL))
-    return _text(get(get(answer, "reply"), "text"))
+    if (error := get(answer, "error")) is not None:
+        said = Text(one_line(words(get(error, "message")) or words(error), _CELL))
+        marks = (*marks, Badge(type(error).__name__, tone="bad"))
+    elif parts:
+        said = Text(one_line(" · ".join(f"{name}: {words(value)}" for name, value in parts.items()), _CELL))
+    else:
+        said = _text(get(get(answer, "reply"), "text"))
+    return Row((*marks, said)) if marks else said
 
 
 def _text(value: object) -> Text:
