@@ -22,7 +22,17 @@ from beatra_nb.core.settings import weights_home
 WEIGHTS = weights_home()
 
 # What the machine needs to find its tools stays; what steers this package, its clients and Jupyter goes.
-STEERING = ("BEATRA_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "JPY_", "VOILA_", "XDG_")
+STEERING = (
+    "BEATRA_",
+    "OPENAI_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "JPY_",
+    "VOILA_",
+    "XDG_",
+)
 
 # The suite says the same thing every time; `--hypothesis-profile explore` looks for new examples.
 # First examples pay for imports on shared cores, so none is timed.
