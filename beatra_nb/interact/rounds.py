@@ -184,7 +184,7 @@ def _row(outcome: Outcome, hidden: bool) -> dict[str, Any]:
         "asked": None if outcome.lane is None else outcome.lane.model,
         "answered": (reply.model or None) if reply is not None else None,
         "text": None if reply is None else reply.text,
-        "seconds": None if reply is None or hidden else reply.elapsed,
+        "seconds": None if reply is None or hidden else max(reply.elapsed, outcome.first or 0.0),
         "first_seconds": outcome.first,
         "tokens": None if usage is None else usage.completion_tokens,
         "credits": None if credits is None else float(credits),

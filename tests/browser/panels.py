@@ -49,6 +49,14 @@ class Hands:
         """The panel of a kind."""
         return self.page.locator(f".bnp-{kind}")
 
+    def appear(self) -> bool:
+        """Wait a while for the first panel; return whether it came."""
+        try:
+            expect(self.root(KINDS[0])).to_be_visible(timeout=15_000)
+        except AssertionError:
+            return False
+        return True
+
     def all_there(self) -> None:
         """Wait until each panel is alive, and see that nothing is shown twice."""
         for kind in KINDS:

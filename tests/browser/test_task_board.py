@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 Open = Callable[..., Notebook]
 
 SETUP = """\
-import beatra_nb as bn
-box = bn.sandbox.start(engine="scripted", faults=True)
+import tempfile, beatra_nb as bn
+box = bn.sandbox.start(engine="scripted", faults=True, state=tempfile.mkdtemp())  # no other test's tasks
 client = bn.connect(box.api_key, base_url=box.base_url, max_attempts=1)
 short = {"sandbox": {"seconds": 2, "format": "mp3"}}
 board = bn.TaskBoard()

@@ -28,6 +28,8 @@ def test_two_browsers_and_a_restart(notebook: Callable[..., Notebook], page: Pag
     me.all_there()
     book.save()
     other = Notebook(second_page, book.lab, book.path).open()
+    if not you.appear():  # JupyterLab gives a busy kernel four seconds to tell what widgets it has
+        other.reload()
     you.all_there()
 
     # A turn that is sent in one grows in the other, which stops it for both.

@@ -832,7 +832,11 @@ def test_both_clients_and_connect_are_made_alike() -> None:
 
 @pytest.mark.parametrize("verb", ["send", "regenerate", "edit"])
 def test_a_conversation_s_verbs_have_twins(verb: str) -> None:
-    assert parameters(getattr(bn.Chat, verb)) == parameters(getattr(bn.Chat, f"a{verb}"))
+    awaited = parameters(getattr(bn.Chat, f"a{verb}"))
+    # What a front of one's own needs exists awaited alone: nothing else could draw while a call blocks.
+    assert parameters(getattr(bn.Chat, verb)) == [
+        each for each in awaited if each[0] not in ("on_text", "client")
+    ]
     assert inspect.iscoroutinefunction(getattr(bn.Chat, f"a{verb}"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -34,6 +35,8 @@ def ipython() -> Iterator[InteractiveShell]:
 @pytest.fixture
 def shell(ipython: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
     monkeypatch.setattr(known_models, "_question", None)
+    # Examples in docstrings leave a `_` behind there, and IPython then keeps its own out of the way.
+    monkeypatch.delattr(builtins, "_", raising=False)
     magics.load(ipython)
     yield ipython
     magics.unload(ipython)

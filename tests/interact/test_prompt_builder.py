@@ -21,6 +21,7 @@ from beatra_nb.interact import prompt_rows, work
 from beatra_nb.interact.prompt_builder import PromptBuilder
 from beatra_nb.interact.prompt_runs import Version
 from tests.display.audit import audit
+from tests.display.kernel import Kernel
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 HOSTILE = '<img src=x onerror="window.pwned=1"></textarea><script>pwned=1</script>\u202e{name}'
@@ -811,3 +812,25 @@ def test_closed_it_can_still_be_read(build: Callable[..., Hand]) -> None:
     hand.builder.close()
     assert isinstance(hand.builder.answers[0], bn.Reply)
     assert hand.builder.to_code()
+
+
+def test_the_code_sends_the_same_from_a_fresh_kernel(
+    build: Callable[..., Hand], box: sandbox.Sandbox
+) -> None:
+    builder = build(
+        'Say "{word}" to {who!r} as {"json": 1},\n\'\'\' """ \\ {{not}} – ü 漢字 🎉',
+        system="You greet.\nIn few words.",
+        rows=[{"word": "hi", "who": "Ada"}, {"word": HOSTILE, "who": 3}],
+        examples=[("Greet Tom", "Hi Tom!")],
+        temperature=0.5,
+        max_tokens=30,
+    ).builder
+    before = len(bodies(box))
+    builder.run()
+    sent = sorted(bodies(box)[before:])
+    assert len(set(sent)) == 2
+    with Kernel(
+        watched=False, env={"BEATRA_BASE_URL": box.base_url, "BEATRA_API_KEY": box.api_key}
+    ) as kernel:
+        kernel.run(builder.to_code())
+    assert sorted(bodies(box)[before + 2 :]) == sent
