@@ -22,7 +22,7 @@ pytest.importorskip(
 )
 
 import nbformat
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from tests.browser.lab import Lab, Notebook, file_name, make_notebook
 from tests.browser.marimo import Marimo
@@ -38,6 +38,8 @@ OPTIONS = [
     # Whatever a page asks for elsewhere is refused as well as counted.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+
+expect.set_options(timeout=30_000)  # milliseconds: other tests and their kernels run beside this one
 
 # What Voila's own template links to, whatever it shows.
 FOREIGN = ("https://cdn.jsdelivr.net/npm/@fortawesome/",)

@@ -321,6 +321,7 @@ def test_hostile_and_long_conversations(notebook: Open, page: Page) -> None:
     log.focus()
     page.keyboard.press("Home")
     expect(latest).to_be_visible()
+    page.wait_for_function("log => log.scrollTop === 0", arg=log.element_handle())  # Chromium glides there
     expect(long.locator(".bnp-chat-turn")).to_have_count(81)
     expect(long.locator(".bnp-chat-turn").last.locator(".bnp-id")).to_contain_text("req_", timeout=PATIENCE)
     assert log.evaluate("log => log.scrollTop") == 0

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { beforeEach, test } from "node:test";
+import { beforeEach, mock, test } from "node:test";
 
 import { applyPatch, button, copyText, errorCard, field, fillSelect, later, matchList, Mirror, panel, PanelView, Refused, select, setValue, textArea, touches } from "../../beatra_nb/display/assets/panel.js";
 import { drawPanel, openPanelPage, PanelModel, settle } from "./panel_page.mjs";
@@ -203,4 +203,86 @@ test("a panel takes its place among the shortcuts, and lets saving through", () 
   assert.equal(root.getAttribute("data-lm-suppress-shortcuts"), "true");
   close();
   assert.equal(root.isConnected, false);
+});
+
+/** A kernel behind a notebook server, as the page reaches it; `sockets` is what the page has opened to it. */
+function openKernel(status) {
+  const sockets = [];
+  globalThis.WebSocket = class {
+    constructor(url) {
+      this.url = url;
+      sockets.push(this);
+      queueMicrotask(() => this.onopen());
+    }
+    send(text) {
+      this.message = JSON.parse(text);
+      this.onmessage({ data: JSON.stringify({ parent_header: { msg_id: this.message.header.msg_id } }) });
+    }
+    close() {
+      this.closed = true;
+    }
+  };
+  const config = document.createElement("script");
+  config.id = "jupyter-config-data";
+  config.type = "application/json";
+  config.textContent = JSON.stringify({ baseUrl: "/", token: "" });
+  document.body.append(config);
+  const signal = () => ({ slots: [], connect(slot) { this.slots.push(slot); }, disconnect() {}, emit(word) { for (const slot of this.slots) slot(this, word); } });
+  const kernel = { status, statusChanged: signal(), disposed: signal(), iopubMessage: signal() };
+  const model = new PanelModel({});
+  const get = model.get.bind(model);
+  model.get = (name) => ({ kernel_id: "k", token: "secret" })[name] ?? get(name);
+  model.widget_manager = { kernel };
+  return { kernel, model, sockets };
+}
+
+test("what is urgent goes by the control channel only when nobody has heard it", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    const { model, sockets } = openKernel("busy");
+    const mirror = new Mirror(model);
+    mirror.urge("stop");
+    model.answer("stop", null);
+    mock.timers.tick(300);
+    assert.equal(sockets.length, 0);
+    mirror.urge("stop", { lane: 1 });
+    mock.timers.tick(300);
+    await Promise.resolve();
+    assert.deepEqual(sockets[0].message.content, { token: "secret", ask: "stop", id: mirror.number, by: mirror.me, args: { lane: 1 } });
+    assert.equal(sockets[0].message.channel, "control");
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("a kernel that is idle and has not heard is woken by a new connection; a busy one is left alone", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    for (const [status, opened] of [["idle", 1], ["busy", 0]]) {
+      const { model, sockets } = openKernel(status);
+      const mirror = new Mirror(model);
+      model.answer("whole", null);
+      mirror.ask("send");
+      mock.timers.tick(1500);
+      await Promise.resolve();
+      assert.ok(mirror.busy);
+      assert.equal(sockets.length, opened);
+      if (opened) assert.equal(sockets[0].message.header.msg_type, "kernel_info_request");
+    }
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("messages of another process mean that the kernel was restarted, those of its server do not", () => {
+  const { kernel, model } = openKernel("idle");
+  const mirror = new Mirror(model);
+  const say = (session, type, content) => kernel.iopubMessage.emit({ header: { msg_type: type, session }, content });
+  say("one", "status", { execution_state: "busy" });
+  say("server", "stream", { text: "too much" });
+  say("server", "status", { execution_state: "restarting" });
+  say("one", "status", { execution_state: "idle" });
+  assert.equal(mirror.gone, false);
+  say("two", "status", { execution_state: "busy" });
+  assert.ok(mirror.gone);
 });

@@ -12,16 +12,18 @@
  *   widget_manager?: {kernel?: Kernel},
  * }} Model
  * @typedef {{connect(slot: Function): void, disconnect(slot: Function): void}} Signal
- * @typedef {{statusChanged?: Signal, disposed?: Signal}} Kernel
+ * @typedef {{status?: string, statusChanged?: Signal, disposed?: Signal, iopubMessage?: Signal}} Kernel
  * @typedef {string | number} Key
  * @typedef {[kind: string, path: Key[], value: any]} Patch
  * @typedef {{title?: string, message?: string, again?: string, todo?: string, request_id?: string, code?: string,
  *   retryable?: boolean}} Trouble
- * @typedef {{resolve: (value: any) => void, reject: (error: Error) => void, waiting?: ReturnType<typeof setTimeout>}} Asked
+ * @typedef {{resolve: (value: any) => void, reject: (error: Error) => void, heard: boolean,
+ *   waiting?: ReturnType<typeof setTimeout>}} Asked
  */
 import { announce, isReachable, make, tellKernel } from "./server.js";
 
 const HEARD_WITHIN = 1500; // milliseconds after which a question that nobody has heard gets a word of explanation
+const URGENT_AFTER = 300; // milliseconds after which an urgent one goes the other way as well
 const ENDS = new Set(["restarting", "autorestarting", "starting", "dead", "terminating"]);
 const GONE = "The kernel was restarted or has ended. Run this cell again to go on; what is here can still be read.";
 const BUSY = "The kernel is running a cell; it will answer when that is done.";
@@ -45,6 +47,7 @@ export class Mirror {
     this.me = Math.random().toString(36).slice(2); // tells this page from another one on the same kernel
     this.number = 0;
     this.gone = false;
+    this.process = ""; // which process of the kernel's this panel lives in
     this.busy = false;
     announce(""); // the place for it is there before the first word: then screen readers hear the first word, too
     /** @type {Map<number, Asked>} */
@@ -61,11 +64,20 @@ export class Mirror {
     const kernel = model.widget_manager?.kernel;
     const status = (/** @type {unknown} */ _, /** @type {string} */ now) => ENDS.has(now) && this.lose();
     const disposed = () => this.lose();
+    // A page that misses the word of a restart sees that other messages come: each process signs with its own session.
+    const successor = (/** @type {unknown} */ _, /** @type {any} */ message) => {
+      if (message?.header?.msg_type !== "status" || !/^(busy|idle)$/.test(message.content?.execution_state)) return;
+      const { session } = message.header;
+      if (this.process && session && session !== this.process) this.lose();
+      this.process = session;
+    };
     kernel?.statusChanged?.connect(status);
     kernel?.disposed?.connect(disposed);
+    kernel?.iopubMessage?.connect(successor);
     this.forget = () => {
       kernel?.statusChanged?.disconnect(status);
       kernel?.disposed?.disconnect(disposed);
+      kernel?.iopubMessage?.disconnect(successor);
     };
     // Messages may have come between the state and this moment.
     this.ask("whole").then((now) => this.take(now), () => {});
@@ -109,8 +121,8 @@ export class Mirror {
     if (this.gone) return Promise.reject(new Refused({ title: "No kernel", message: GONE }));
     const id = ++this.number;
     return new Promise((resolve, reject) => {
-      const waiting = setTimeout(() => this.wait(true), HEARD_WITHIN);
-      this.asked.set(id, { resolve, reject, waiting });
+      const waiting = setTimeout(() => this.unheard(), HEARD_WITHIN);
+      this.asked.set(id, { resolve, reject, waiting, heard: false });
       try {
         this.model.send({ ask, id, by: this.me, args }, undefined, buffers);
       } catch {
@@ -122,11 +134,23 @@ export class Mirror {
   /** Ask what must be heard while a cell runs as well: by the control channel too. @param {string} ask @param {Record<string, unknown>} [args] */
   urge(ask, args = {}) {
     const asked = this.ask(ask, args);
+    const id = this.number;
     if (this.token && isReachable(this.kernel)) {
-      const content = { token: this.token, ask, id: this.number, by: this.me, args };
-      tellKernel(this.kernel, "beatra_cancel_request", content).catch(() => {});
+      const content = { token: this.token, ask, id, by: this.me, args };
+      const tell = () => tellKernel(this.kernel, "beatra_cancel_request", content).catch(() => {});
+      setTimeout(() => this.asked.get(id)?.heard === false && tell(), URGENT_AFTER);
     }
     return asked;
+  }
+
+  /**
+   * Say that a question waits. A kernel that is idle all the same has not seen it: a reply of its own can make
+   * ipykernel overlook what came in meanwhile, until somebody connects anew (its issue 1554). So somebody does.
+   */
+  unheard() {
+    this.wait(true);
+    const idle = this.model.widget_manager?.kernel?.status === "idle";
+    if (idle && isReachable(this.kernel)) tellKernel(this.kernel, "kernel_info_request", {}).catch(() => {});
   }
 
   /** @param {{re: number, to: string, heard?: boolean, value?: any, error?: Trouble}} message */
@@ -135,6 +159,7 @@ export class Mirror {
     const asked = this.asked.get(message.re);
     if (!asked) return;
     clearTimeout(asked.waiting);
+    asked.heard = true;
     this.wait(false);
     if (message.heard) return;
     this.asked.delete(message.re);
