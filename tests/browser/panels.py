@@ -31,7 +31,7 @@ PANELS = {
     "board": "board = bn.TaskBoard(client=client)\nboard",
 }
 CELLS = [SETUP, *PANELS.values()]
-LONG = "Write a text of 900 words."
+LONG = "Write a text of 1900 words."
 SHORT = "Say hi in five words."
 READY = 60_000  # milliseconds that a loaded machine may take until panels are there
 
