@@ -14,8 +14,9 @@ NOISE = (
 KINDS = ("chat", "builder", "compare", "studio", "board")
 
 SETUP = """
+import tempfile
 import beatra_nb as bn
-sandbox = bn.sandbox.start(engine="scripted", faults=True)
+sandbox = bn.sandbox.start(engine="scripted", faults=True, state=tempfile.mkdtemp())  # no other test's tasks
 client = bn.Client(sandbox.api_key, base_url=sandbox.base_url, max_attempts=1)
 short = {"sandbox": {"seconds": 2, "format": "mp3"}}
 """
