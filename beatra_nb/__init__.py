@@ -17,10 +17,11 @@ __version__ = "0.1.0"
 _NAMES = {
     "beatra_nb.verbs": """
         connect chat stream models capabilities health journal last traceback
-        music upload task tasks pending
+        map music upload task tasks pending
         achat astream amodels acapabilities ahealth
-        amusic aupload atask atasks apending
+        amap amusic aupload atask atasks apending
     """,
+    "beatra_nb.tapes": "record replay Taping",
     "beatra_nb.core.client": "Client",
     "beatra_nb.core.async_client": "AsyncClient",
     "beatra_nb.core.conversation": "Chat Turn",
@@ -31,28 +32,38 @@ _NAMES = {
     "beatra_nb.core.task_list": "TaskList AsyncTaskList PendingList AsyncPendingList LostJob",
     "beatra_nb.core.settings": "Timeouts",
     "beatra_nb.core.prompt": "Prompt Example",
+    "beatra_nb.core.prompt_dir": "prompts PromptLibrary",
+    "beatra_nb.core.budget": "budget Budget",
+    "beatra_nb.batch.result": "BatchResult",
     "beatra_nb.interact.chat_box": "ChatBox",
     "beatra_nb.interact.compare": "Compare",
     "beatra_nb.interact.task_board": "TaskBoard",
     "beatra_nb.interact.music_studio": "MusicStudio",
     "beatra_nb.interact.prompt_builder": "PromptBuilder",
     "beatra_nb.core.errors": """
-        BeatraError ConfigurationError SandboxUnavailable InvalidInput ConnectionFailed Timeout TaskTimeout
+        BeatraError ConfigurationError SandboxUnavailable CheckpointError InvalidInput ConnectionFailed Timeout
+        TaskTimeout
         IncompleteStream InvalidData APIError AuthenticationError PermissionDenied InsufficientBalance
         InvalidRequest NotFound Conflict RateLimited ServerError UnexpectedResponse TaskFailed Interrupted
+        UnknownPrompt BudgetExceeded NotRecorded
     """,
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 if TYPE_CHECKING:
     from beatra_nb import sandbox as sandbox
+    from beatra_nb.batch.result import BatchResult as BatchResult
     from beatra_nb.core.async_client import AsyncClient as AsyncClient
+    from beatra_nb.core.budget import Budget as Budget
+    from beatra_nb.core.budget import budget as budget
     from beatra_nb.core.client import Client as Client
     from beatra_nb.core.conversation import Chat as Chat
     from beatra_nb.core.conversation import Turn as Turn
     from beatra_nb.core.errors import APIError as APIError
     from beatra_nb.core.errors import AuthenticationError as AuthenticationError
     from beatra_nb.core.errors import BeatraError as BeatraError
+    from beatra_nb.core.errors import BudgetExceeded as BudgetExceeded
+    from beatra_nb.core.errors import CheckpointError as CheckpointError
     from beatra_nb.core.errors import ConfigurationError as ConfigurationError
     from beatra_nb.core.errors import Conflict as Conflict
     from beatra_nb.core.errors import ConnectionFailed as ConnectionFailed
@@ -63,6 +74,7 @@ if TYPE_CHECKING:
     from beatra_nb.core.errors import InvalidInput as InvalidInput
     from beatra_nb.core.errors import InvalidRequest as InvalidRequest
     from beatra_nb.core.errors import NotFound as NotFound
+    from beatra_nb.core.errors import NotRecorded as NotRecorded
     from beatra_nb.core.errors import PermissionDenied as PermissionDenied
     from beatra_nb.core.errors import RateLimited as RateLimited
     from beatra_nb.core.errors import SandboxUnavailable as SandboxUnavailable
@@ -71,11 +83,14 @@ if TYPE_CHECKING:
     from beatra_nb.core.errors import TaskTimeout as TaskTimeout
     from beatra_nb.core.errors import Timeout as Timeout
     from beatra_nb.core.errors import UnexpectedResponse as UnexpectedResponse
+    from beatra_nb.core.errors import UnknownPrompt as UnknownPrompt
     from beatra_nb.core.media import Artifact as Artifact
     from beatra_nb.core.media import AsyncClip as AsyncClip
     from beatra_nb.core.media import Clip as Clip
     from beatra_nb.core.prompt import Example as Example
     from beatra_nb.core.prompt import Prompt as Prompt
+    from beatra_nb.core.prompt_dir import PromptLibrary as PromptLibrary
+    from beatra_nb.core.prompt_dir import prompts as prompts
     from beatra_nb.core.reply import Capability as Capability
     from beatra_nb.core.reply import CapabilityList as CapabilityList
     from beatra_nb.core.reply import Health as Health
@@ -102,9 +117,13 @@ if TYPE_CHECKING:
     from beatra_nb.interact.music_studio import MusicStudio as MusicStudio
     from beatra_nb.interact.prompt_builder import PromptBuilder as PromptBuilder
     from beatra_nb.interact.task_board import TaskBoard as TaskBoard
+    from beatra_nb.tapes import Taping as Taping
+    from beatra_nb.tapes import record as record
+    from beatra_nb.tapes import replay as replay
     from beatra_nb.verbs import acapabilities as acapabilities
     from beatra_nb.verbs import achat as achat
     from beatra_nb.verbs import ahealth as ahealth
+    from beatra_nb.verbs import amap as amap
     from beatra_nb.verbs import amodels as amodels
     from beatra_nb.verbs import amusic as amusic
     from beatra_nb.verbs import apending as apending
@@ -118,6 +137,7 @@ if TYPE_CHECKING:
     from beatra_nb.verbs import health as health
     from beatra_nb.verbs import journal as journal
     from beatra_nb.verbs import last as last
+    from beatra_nb.verbs import map as map
     from beatra_nb.verbs import models as models
     from beatra_nb.verbs import music as music
     from beatra_nb.verbs import pending as pending

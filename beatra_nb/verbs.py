@@ -9,19 +9,23 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from beatra_nb.core.async_client import AsyncClient
 from beatra_nb.core.client import Client
 from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Timeouts, hide_key
 
 if TYPE_CHECKING:
+    import os
+
     from beatra_nb.core.reply import Reply
     from beatra_nb.display.cards import Traceback
     from beatra_nb.store.view import JournalView
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Clients: TypeAlias = tuple[Client | None, AsyncClient | None]  # a client, and its async twin
 
 _lock = threading.RLock()
 _client: Client | None = None
@@ -36,6 +40,8 @@ def connect(
     timeout: float | Timeouts = READ_TIMEOUT,
     max_attempts: int = MAX_ATTEMPTS,
     journal: bool = True,
+    cassette: str | os.PathLike[str] | None = None,
+    speed: float | None = None,
 ) -> Client:
     """Make the client that all verbs of this module use, and return it.
 
@@ -58,7 +64,14 @@ def connect(
     global _client, _async_client
     hidden, api_key = hide_key(api_key), None
     client = Client(
-        hidden, base_url=base_url, mode=mode, timeout=timeout, max_attempts=max_attempts, journal=journal
+        hidden,
+        base_url=base_url,
+        mode=mode,
+        timeout=timeout,
+        max_attempts=max_attempts,
+        journal=journal,
+        cassette=cassette,
+        speed=speed,
     )
     with _lock:
         # The old client is left open: a conversation or a stream may still hold it.
@@ -70,6 +83,15 @@ def default_client() -> Client:
     """Return the default client, made now if need be."""
     with _lock:
         return _client or connect()
+
+
+def exchange(clients: Clients) -> Clients:
+    """Make others the default clients; return those that were."""
+    global _client, _async_client
+    with _lock:
+        before = _client, _async_client
+        _client, _async_client = clients
+    return before
 
 
 def default_async_client() -> AsyncClient:
@@ -110,6 +132,7 @@ stream = _verb(Client.stream)
 models = _verb(Client.models)
 capabilities = _verb(Client.capabilities)
 health = _verb(Client.health)
+map = _verb(Client.map)
 music = _verb(Client.music)
 upload = _verb(Client.upload)
 task = _verb(Client.task)
@@ -121,6 +144,7 @@ astream = _async_verb(AsyncClient.stream)
 amodels = _async_verb(AsyncClient.models)
 acapabilities = _async_verb(AsyncClient.capabilities)
 ahealth = _async_verb(AsyncClient.health)
+amap = _async_verb(AsyncClient.map)
 amusic = _async_verb(AsyncClient.music)
 aupload = _async_verb(AsyncClient.upload)
 atask = _async_verb(AsyncClient.task)

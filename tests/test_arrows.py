@@ -28,6 +28,7 @@ ROOMS = {
     "interact": {"core", "store", "display"},
     "batch": {"core", "store", "display"},
     "verbs": {"core", "store", "display"},
+    "tapes": {"core", "store", "verbs"},
     "sandbox": {"core"},
 }
 # What the sandbox may know of the core: facts and errors, never the client.
@@ -169,5 +170,5 @@ def test_only_the_transport_knows_the_http_library() -> None:
         or (isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "httpx")
     }
     # All but the first for their annotations alone.
-    known = {f"beatra_nb.core.{module}" for module in ("transport", "deadline", "foreign")}
+    known = {f"beatra_nb.core.{module}" for module in ("transport", "taping", "deadline", "foreign")}
     assert {name for name in users if room(name) in ROOMS} == known

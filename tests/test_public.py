@@ -194,9 +194,10 @@ def test_every_annotation_can_be_resolved_by_a_type_checker() -> None:
     """Names that stand under TYPE_CHECKING alone are fine; names that stand nowhere are not."""
     for name in ("Usage", "ToolCall", "ModelInfo", "Capability", "Health", "Timeouts"):
         kind = getattr(bn, name)
+        from datetime import datetime
         from decimal import Decimal
 
-        assert typing.get_type_hints(kind, localns={"Decimal": Decimal})
+        assert typing.get_type_hints(kind, localns={"Decimal": Decimal, "datetime": datetime})
 
 
 # ── with nothing else installed ──

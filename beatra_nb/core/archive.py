@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from dataclasses import fields, replace
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -180,6 +181,7 @@ def _reply_to_json(reply: Reply) -> dict[str, Any]:
         {"id": call.id, "name": call.name, "arguments": call.arguments} for call in reply.tool_calls
     ]
     out["choices"] = list(reply.choices)
+    out["recorded"] = None if reply.recorded is None else reply.recorded.isoformat()
     if reply.usage is not None:
         usage = {item.name: getattr(reply.usage, item.name) for item in fields(Usage)}
         out["usage"] = {k: str(v) if isinstance(v, Decimal) else v for k, v in usage.items()}
@@ -190,11 +192,13 @@ def _reply_from_json(saved: dict[str, Any]) -> Reply:
     known = {item.name for item in fields(Reply)} - {"data"}
     values = {name: value for name, value in saved.items() if name in known}
     calls, usage = values.pop("tool_calls", []), values.pop("usage", None)
+    recorded = values.pop("recorded", None)
     values["choices"] = tuple(_text(text) for text in values.get("choices", ()))
     reply = _same_types(Reply(**values), Reply(""))
     return reply.with_(
         tool_calls=tuple(_same_types(ToolCall(**call), ToolCall("", "", "")) for call in calls),
         usage=None if usage is None else _usage_from_json(_object(usage)),
+        recorded=None if recorded is None else _moment(recorded),
     )
 
 
@@ -216,6 +220,13 @@ def _same_types(made: _T, model: _T) -> _T:
         if not isinstance(value, fits):
             raise TypeError(f"{item.name} is no {type(like).__name__}")
     return made
+
+
+def _moment(value: object) -> datetime:
+    try:
+        return datetime.fromisoformat(_text(value))
+    except ValueError:
+        raise TypeError("a date was expected") from None
 
 
 def _text(value: object) -> str:

@@ -24,12 +24,17 @@ from beatra_nb.core.settings import (
 )
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from beatra_nb.core.budget import Budget, Number
     from beatra_nb.core.music import MusicRequest
     from beatra_nb.core.reply import Reply
     from beatra_nb.core.request import ChatRequest
+    from beatra_nb.core.taping import Tape
     from beatra_nb.core.task import BaseTask
+    from beatra_nb.core.transport import AsyncTransport
     from beatra_nb.display.live import Painter
     from beatra_nb.display.live_task import TaskPainter
 
@@ -42,6 +47,8 @@ TOLD = (
 class BaseClient(seams.Showable, abc.ABC):
     """Settings, and where they lead."""
 
+    _transport: object | None = None
+
     def __init__(
         self,
         api_key: str | Secret | None = None,
@@ -51,6 +58,8 @@ class BaseClient(seams.Showable, abc.ABC):
         timeout: float | Timeouts = READ_TIMEOUT,
         max_attempts: int = MAX_ATTEMPTS,
         journal: bool = True,
+        cassette: str | os.PathLike[str] | None = None,
+        speed: float | None = None,
     ) -> None:
         api_key = hide_key(api_key)
         self._settings = Settings.resolve(
@@ -60,13 +69,16 @@ class BaseClient(seams.Showable, abc.ABC):
             timeout=timeout,
             max_attempts=max_attempts,
             journal=journal,
+            cassette=cassette,
+            speed=speed,
         )
+        self._tape = self._taped()
         self._lock = threading.Lock()
         self._closed = False
         self._made: Context | None = None
         self._last: Reply | None = None
         self.last_at = 0.0  # when the last answer came, by the monotonic clock
-        if self.mode == "live":
+        if self._settings.key is not None:
             self._connected()  # broken proxy or CA settings show here, not at the first call
 
     @abc.abstractmethod
@@ -75,13 +87,30 @@ class BaseClient(seams.Showable, abc.ABC):
 
     @property
     def mode(self) -> str:
-        """``"live"`` or ``"sandbox"``."""
+        """``"live"``, ``"sandbox"``, ``"record"`` or ``"replay"``."""
         return self._settings.mode
 
     @property
     def base_url(self) -> str:
         """Where the calls go; asking starts the sandbox in sandbox mode."""
         return self._endpoint()[0]
+
+    @property
+    def cassette(self) -> Path | None:
+        """The folder that is recorded to or replayed from; None where neither is done."""
+        return self._settings.cassette
+
+    @property
+    def uses_sandbox(self) -> bool:
+        """Whether the sandbox of this process answers."""
+        return self._settings.base_url is None and self.mode != "replay"
+
+    @property
+    def takes_sandbox_options(self) -> bool:
+        """Whether a sandbox may answer: it has options of its own, which a live service would refuse."""
+        replays = self._tape is not None and self._tape.replays
+        url = self.base_url if replays else self._settings.base_url
+        return url is None or is_loopback(urlsplit(url).hostname or "")
 
     @property
     def journal_on(self) -> bool:
@@ -93,12 +122,30 @@ class BaseClient(seams.Showable, abc.ABC):
         """The last answer of this client, whole or cut short; None before the first."""
         return self._last
 
+    def _taped(self) -> Tape | None:
+        """Return what is recorded to or replayed from; a cassette that cannot be read is told now."""
+        settings = self._settings
+        if settings.cassette is None:
+            return None
+        replays = settings.mode == "replay"
+        real = seams.journal().jobs if settings.journal and not replays else None
+        return seams.tape(
+            settings.cassette, replays=replays, speed=settings.speed, jobs=settings.journal, real=real
+        )
+
+    def _share(self, other: BaseClient) -> None:
+        """Record to, or replay from, the same tape as another client: together they are one session."""
+        if other._tape is not None:
+            self._tape, self._transport = other._tape, None
+
     def _endpoint(self) -> tuple[str, Secret]:
         if self._closed:
             raise ConfigurationError(
                 "This client is closed.", hint="Make a new one with bn.connect() or bn.Client()."
             )
         settings = self._settings
+        if self._tape is not None and self._tape.replays:
+            return self._tape.cassette.base_url, Secret("none")
         if settings.base_url is not None and settings.key is not None:
             return settings.base_url, settings.key
         sandbox = seams.shared_sandbox()
@@ -123,10 +170,22 @@ class BaseClient(seams.Showable, abc.ABC):
                 place=self._place(base_url, key) if journal else base_url,
                 scrub=scrubber(key),
             )
+            if self._tape is not None:
+                self._made = self._tape.context(self._made)
         return self._made
+
+    def many(self, active: int) -> tuple[AsyncTransport, Context]:
+        """Return what carries many calls at once in the running loop, and what their flows look at."""
+        from beatra_nb.core.many import ManyTransport
+
+        self._tell_sandbox()
+        base_url, key = self._endpoint()
+        return ManyTransport(base_url, key, active=active, tape=self._tape), self._context(base_url, key)
 
     def _place(self, base_url: str, key: Secret) -> str:
         """Return where jobs live, as the journal knows it."""
+        if self.mode == "replay":
+            return "replay"
         return "sandbox" if self._settings.base_url is None else f"{base_url} {seams.account(key)}"
 
     @contextlib.contextmanager
@@ -145,6 +204,14 @@ class BaseClient(seams.Showable, abc.ABC):
             partial = last if last is not None and last.idempotency_key == request.key else None
             raise interrupted(partial, request.key) from None
 
+    def _within(self, budget: Budget | Number | None) -> contextlib.AbstractContextManager[object]:
+        """Let a budget hold for a block, if there is one."""
+        if budget is None:
+            return contextlib.nullcontext()
+        from beatra_nb.core.budget import within
+
+        return within(budget)
+
     def _task_painter(self) -> TaskPainter:
         self._tell_sandbox()
         return seams.task_painter(sandbox=self.mode == "sandbox")
@@ -153,10 +220,7 @@ class BaseClient(seams.Showable, abc.ABC):
         """Check what was asked for, and let the task show it before the service has said a word."""
         from beatra_nb.core.music import MusicRequest, price_of
 
-        # The sandbox has options of its own, such as a piece's length; a live service would refuse them.
-        url = self._settings.base_url
-        own = url is None or is_loopback(urlsplit(url).hostname or "")
-        request = MusicRequest.of(prompt, own_options=own, **options)
+        request = MusicRequest.of(prompt, own_options=self.takes_sandbox_options, **options)
         body = request.body
         task.model, task.price = request.model, price_of(request.model)
         task.prompt, task.lyrics, task.title = (body.get(name, "") for name in ("prompt", "lyrics", "title"))

@@ -11,8 +11,16 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beatra_nb.core import budget as budgets
 from beatra_nb.core import seams
-from beatra_nb.core.errors import APIError, ConnectionFailed, IncompleteStream, InvalidInput, Timeout
+from beatra_nb.core.errors import (
+    APIError,
+    BudgetExceeded,
+    ConnectionFailed,
+    IncompleteStream,
+    InvalidInput,
+    Timeout,
+)
 from beatra_nb.core.reply import Reply, Usage
 from beatra_nb.core.request import ChatRequest, Prompt, messages_of
 
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     import os
 
     from beatra_nb.core.async_client import AsyncClient
+    from beatra_nb.core.budget import Budget, Check, Number
     from beatra_nb.core.client import Client
 
 
@@ -77,6 +86,8 @@ class Chat(seams.Showable):
         What to call the conversation in views and exports.
     client : Client, optional
         Who sends; else the default client.
+    budget : number, Budget or callable, optional
+        What all turns together may cost: credits, a ``bn.budget(…)``, or a check of yours.
     **defaults
         What every turn shall be sent with (``temperature``, ``max_tokens``, …).
 
@@ -99,6 +110,7 @@ class Chat(seams.Showable):
         title: str | None = None,
         client: Client | None = None,
         async_client: AsyncClient | None = None,
+        budget: Budget | Number | Check | None = None,
         **defaults: Any,  # noqa: ANN401
     ) -> None:
         if system is not None and not isinstance(system, str):
@@ -111,6 +123,7 @@ class Chat(seams.Showable):
         self.defaults = defaults
         self._client = client
         self._async_client = async_client
+        self.budget = None if budget is None else budgets.of(budget)
         self._turns = ()
         self._busy = threading.Lock()
         self._asking: str | None = None
@@ -303,6 +316,7 @@ class Chat(seams.Showable):
             title=self.title,
             client=self._client,
             async_client=self._async_client,
+            budget=self.budget,  # the same one: a fork must not spend it twice
             **self.defaults,
         )
         copy._turns = self._turns[:end]
@@ -366,6 +380,10 @@ class Chat(seams.Showable):
                 "A conversation with a client of its own is never pickled: use save(), and "
                 "Chat.load(path, client=…)."
             )
+        if self.budget is not None:
+            raise TypeError(
+                "A conversation with a budget is never pickled: its copy could spend it once more."
+            )
         return {name: getattr(self, name) for name in KEPT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -418,6 +436,7 @@ class Chat(seams.Showable):
         """Prepare a turn, and record it only if the block sets a whole reply."""
         sent = messages_of(prompt)
         merged = {"model": self.model, **self.defaults, **options}
+        budget = merged.pop("budget", None)  # of this turn alone
         messages = [*self._history(before), *sent]
         if not self._busy.acquire(blocking=False):
             raise InvalidInput(
@@ -436,7 +455,10 @@ class Chat(seams.Showable):
             self._asking = text
             self._changed()
             try:
-                yield pending
+                with budgets.within(self.budget), budgets.within(budget):
+                    yield pending
+            except BudgetExceeded:
+                raise  # nothing was sent: what is known of an earlier sending stays
             except BaseException as error:
                 self._unsettled.pop(fingerprint, None)
                 if end_unknown(error):

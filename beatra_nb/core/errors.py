@@ -3,7 +3,11 @@
     BeatraError
     ├── ConfigurationError          fix the settings; nothing was sent
     │   └── SandboxUnavailable      the sandbox cannot start here; says what to install
+    ├── CheckpointError             a batch's checkpoint file is another one's, in use, damaged or full
     ├── InvalidInput                an argument is unusable; nothing was sent (also a ValueError)
+    │   └── UnknownPrompt           a directory of prompts has none of this name (also a KeyError)
+    ├── BudgetExceeded              the call could cost more than a budget has left; nothing was sent
+    ├── NotRecorded                 a replay has no answer to this request; nothing was sent
     ├── ConnectionFailed            no answer: refused, reset, cut off
     ├── Timeout                     no answer in time
     │   └── TaskTimeout             a task was not over in the time given; it lives on, and the error holds it
@@ -36,6 +40,7 @@ from beatra_nb.core.seams import Showable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from decimal import Decimal
 
     from beatra_nb.core.reply import Reply
     from beatra_nb.core.task import BaseTask
@@ -129,6 +134,58 @@ class SandboxUnavailable(ConfigurationError):
 
 class InvalidInput(BeatraError, ValueError):
     """An argument that cannot be sent; raised before anything is sent or spent."""
+
+
+class UnknownPrompt(InvalidInput, KeyError, AttributeError):
+    """A directory of prompts has none of this name."""
+
+
+class BudgetExceeded(BeatraError):
+    """A call could cost more than a budget has left; raised before it is sent.
+
+    Attributes
+    ----------
+    name : str or None
+        The budget's name.
+    unit : str
+        What it counts, where the bound is one: ``"credits"`` or ``"tokens"``; empty where a check of yours refused.
+    bound : Decimal or int or None
+        How much of it there is.
+    spent, reserved : Decimal or int or None
+        What has been spent, and what is set aside for calls under way.
+    estimate : Decimal or int or None
+        What the call was expected to cost.
+    """
+
+    arrived = doubtful = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        name: str | None = None,
+        unit: str = "",
+        bound: Decimal | int | None = None,
+        spent: Decimal | int | None = None,
+        reserved: Decimal | int | None = None,
+        estimate: Decimal | int | None = None,
+        **more: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(message, **more)
+        self.name, self.unit = name and whole(name), unit
+        self.bound, self.spent, self.reserved, self.estimate = bound, spent, reserved, estimate
+
+
+class CheckpointError(BeatraError):
+    """The checkpoint of a batch cannot be used as it is: it belongs to another run, is in use, damaged or full."""
+
+    arrived = doubtful = False
+
+
+class NotRecorded(BeatraError):
+    """A replay was asked what the cassette has no answer to; the message says what differs. Nothing was sent."""
+
+    arrived = doubtful = False
 
 
 class ConnectionFailed(BeatraError):
@@ -288,6 +345,8 @@ class Interrupted(Showable, KeyboardInterrupt):
         The partial answer with ``complete=False``, or None if nothing had arrived.
     task : Task or None
         The task that was waited for: it goes on, and ``interrupted.task.wait()`` comes back to it.
+    result : BatchResult or None
+        What a batch had finished.
     hint : str or None
         What to do about it.
     idempotency_key : str or None
@@ -300,6 +359,7 @@ class Interrupted(Showable, KeyboardInterrupt):
         *,
         reply: Reply | None = None,
         task: BaseTask | None = None,
+        result: Any = None,  # noqa: ANN401 - a BatchResult, which the core does not know
         hint: str | None = None,
         idempotency_key: str | None = None,
     ) -> None:
@@ -307,6 +367,7 @@ class Interrupted(Showable, KeyboardInterrupt):
         self.message = whole(message)
         self.reply = reply
         self.task = task
+        self.result = result
         self.hint = hint
         self.idempotency_key = idempotency_key
 

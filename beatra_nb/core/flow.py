@@ -24,17 +24,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeAlias, TypeVar
 
 from beatra_nb.core import policy
+from beatra_nb.core.costs import PRICES, Prices
 from beatra_nb.core.envelope import error_from
 from beatra_nb.core.errors import BeatraError, ConnectionFailed, Timeout
 from beatra_nb.core.settings import Timeouts
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from beatra_nb.store.audio import AudioFiles
     from beatra_nb.store.entry import Entry
     from beatra_nb.store.jobs import Jobs
 
 T = TypeVar("T")
 
+MOST_WAITS = 30  # refusals that one call bears with, where it bears with any
 NOT_TWICE = (
     "The service may have done the work: call again with idempotency_key={!r}, and it is not paid twice."
 )
@@ -60,6 +64,8 @@ class Call:
         Whether a successful answer stays open and is read piece by piece.
     form : Form or None
         A multipart body, in place of ``body``.
+    label : str or None
+        The prompt that it was made from, for the journal; never sent.
     """
 
     verb: str
@@ -70,6 +76,7 @@ class Call:
     stream: bool = False
     repeat_with: str | None = None
     form: Form | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,25 @@ class Form:
     patience: float = 0.0
 
 
+@dataclass(slots=True)
+class Reel:
+    """What a tape knows of an exchange: the same while it is recorded and when it is replayed.
+
+    Attributes
+    ----------
+    at : datetime
+        When it was recorded, in UTC.
+    offset : float
+        Seconds from the request to what has been read of the answer.
+    replayed : bool
+        Whether it came from the tape.
+    """
+
+    at: datetime
+    offset: float = 0.0
+    replayed: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer of the server; of a stream that stays open, only its head (``body`` is empty)."""
@@ -103,6 +129,7 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     open: bool = False
+    reel: Reel | None = None
 
     @property
     def request_id(self) -> str | None:
@@ -113,6 +140,11 @@ class Answer:
     def sandbox(self) -> bool:
         """Whether a sandbox answered: it says so itself in a header."""
         return "x-beatra-sandbox" in self.headers
+
+    @property
+    def recorded(self) -> datetime | None:
+        """When it was recorded, where it is on a tape."""
+        return None if self.reel is None else self.reel.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +163,8 @@ class Failure:
         What to do about it, where more can be said than "try again".
     sent : bool
         Whether the request may have reached the service.
+    reel : Reel or None
+        What a tape knows of it.
     """
 
     what: str
@@ -138,6 +172,7 @@ class Failure:
     retryable: bool = True
     hint: str | None = None
     sent: bool = True
+    reel: Reel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +252,9 @@ class Context:
     files: AudioFiles | None = None
     place: str = ""
     give_up_on: frozenset[str] = frozenset()  # codes that are not worth another attempt here
+    bear_with: frozenset[str] = frozenset()  # codes that use up no attempt: many calls wait together there
+    free: bool = False  # whether calls cost nothing, because they are answered from a recording
+    prices: Prices = PRICES  # what calls have cost
     scrub: Callable[[bytes], bytes] = bytes  # takes the key out of what the other side quotes
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -225,11 +263,12 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What came of a call that succeeded."""
+    """What came of a call that succeeded; ``before`` are the seconds of its earlier attempts, as a tape has them."""
 
     answer: Answer
     attempts: int
     deadline: float
+    before: float = 0.0
 
 
 def send(context: Context, call: Call) -> Flow[Sent]:
@@ -242,9 +281,11 @@ def send(context: Context, call: Call) -> Flow[Sent]:
     """
     deadline = context.now() + context.timeouts.total + (call.form.patience if call.form else 0.0)
     attempt = 0
+    waits = 0  # attempts that do not count
     arrived = False  # whether any attempt may have reached the service
     doubtful = False  # whether any attempt may have done its work without our knowing
     repeat_with = call.repeat_with or call.key
+    before = 0.0
     while True:
         attempt += 1
         left = max(deadline - context.now(), 0.001)
@@ -252,18 +293,21 @@ def send(context: Context, call: Call) -> Flow[Sent]:
         if isinstance(outcome, Answer) and (body := context.scrub(outcome.body)) is not outcome.body:
             outcome = replace(outcome, body=body)
         if isinstance(outcome, Answer) and 200 <= outcome.status < 300:
-            return Sent(outcome, attempt, deadline)
+            return Sent(outcome, attempt, deadline, before)
         error, asked_for = _failure(outcome, context)
         arrived = arrived or not isinstance(outcome, Failure) or outcome.sent
         doubtful = doubtful or _doubtful(outcome, error)
         error.attempts, error.arrived, error.doubtful = attempt, arrived, doubtful
         error.retry_after = asked_for
         error.idempotency_key = repeat_with
-        if getattr(error, "code", None) in context.give_up_on:
+        code = getattr(error, "code", None)
+        if code in context.give_up_on:
             raise error
+        if code in context.bear_with and waits < MOST_WAITS:
+            waits += 1
         pause = policy.pause_before_retry(
             error,
-            attempt=attempt,
+            attempt=max(attempt - waits, 1),
             max_attempts=context.max_attempts,
             keyed=call.key is not None,
             asked_for=asked_for,
@@ -274,6 +318,9 @@ def send(context: Context, call: Call) -> Flow[Sent]:
             if isinstance(outcome, Failure) and outcome.retryable and repeat_with is not None and arrived:
                 error.hint = f"{error.hint} {NOT_TWICE.format(repeat_with)}"
             raise error
+        before += pause + (
+            outcome.reel.offset if isinstance(outcome, Answer | Failure) and outcome.reel else 0.0
+        )
         yield Pause(pause)
 
 

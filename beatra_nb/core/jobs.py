@@ -20,6 +20,7 @@ from beatra_nb.core.errors import (
     ConnectionFailed,
     InvalidInput,
     NotFound,
+    NotRecorded,
     TaskTimeout,
     Timeout,
     UnexpectedResponse,
@@ -259,7 +260,7 @@ def _take(task: BaseTask, sent: Sent) -> None:
         raise unexpected(
             answer.status, answer.headers, answer.body, "with another task than the one asked for"
         )
-    task.take(wire, request_id=answer.request_id, sandbox=answer.sandbox)
+    task.take(wire, request_id=answer.request_id, sandbox=answer.sandbox, recorded=answer.recorded)
 
 
 # ── look ──
@@ -303,11 +304,12 @@ def page(context: Context, listing: BaseTaskList[Any], make: Callable[[], BaseTa
     for wire in body["data"]:
         if isinstance(wire, dict) and isinstance(wire.get("task_id"), str) and wire["task_id"]:
             task = make()
-            task.take(wire, request_id=answer.request_id, sandbox=answer.sandbox)
+            task.take(wire, request_id=answer.request_id, sandbox=answer.sandbox, recorded=answer.recorded)
             tasks.append(task)
     cursor = body.get("next_cursor")
     cursor = cursor if isinstance(cursor, str) and cursor else None
     listing.request_id, listing.sandbox = answer.request_id, answer.sandbox
+    listing.recorded = answer.recorded
     listing.add(
         tasks, cursor, body.get("has_more") is True or (cursor is not None and "has_more" not in body)
     )
@@ -362,6 +364,8 @@ def _until_over(context: Context, task: BaseTask, watch: Watch, timeout: float |
             except BeatraError as error:
                 failures, asked_for = failures + 1, error.retry_after
                 odd = 0 if error.retryable else odd + 1
+                if isinstance(error, NotRecorded):
+                    raise  # a tape does not say more by being asked again
                 fatal = isinstance(error, APIError) and error.code is not None and not error.retryable
                 # One look may find that hours have passed: where the lid was closed, and the network is not back yet.
                 silent = failures > ODD_ANSWERS and context.now() - heard > OUT_OF_TOUCH

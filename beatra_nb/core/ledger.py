@@ -1,16 +1,17 @@
-"""Writes a call's row to the journal when the call ends, however it ends."""
+"""Asks the budgets for leave before a call, and writes its row to the journal when it ends, however it ends."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from beatra_nb.core import seams
-from beatra_nb.core.errors import APIError, BeatraError, IncompleteStream
+from beatra_nb.core import claims, seams
+from beatra_nb.core.errors import APIError, BeatraError, ConfigurationError, IncompleteStream, InvalidInput
 
 if TYPE_CHECKING:
     from decimal import Decimal
     from types import TracebackType
 
+    from beatra_nb.core.claims import Claim
     from beatra_nb.core.flow import Call, Context, Sent
     from beatra_nb.core.reply import Reply
     from beatra_nb.core.task import BaseTask
@@ -32,6 +33,7 @@ class Ledger:
     __slots__ = (
         "_asked",
         "_call",
+        "_claim",
         "_context",
         "_error",
         "_sent",
@@ -46,6 +48,7 @@ class Ledger:
         self._context = context
         self._call = call
         self._asked = asked
+        self._claim: Claim | None = None
         self._sent: Sent | None = None
         self._error: BaseException | None = None
         self._started = context.now()
@@ -63,10 +66,14 @@ class Ledger:
         self._error = error
 
     def elapsed(self) -> float:
-        """Return the seconds since the call began."""
+        """Return the seconds since the call began; of a recorded one, those that the tape has."""
+        reel = self._sent.answer.reel if self._sent else None
+        if self._sent is not None and reel is not None:
+            return round(self._sent.before + reel.offset, 3)
         return self._context.now() - self._started
 
     def __enter__(self) -> Ledger:
+        self._claim = claims.claim(self._context, self._call)
         return self
 
     def __exit__(
@@ -76,8 +83,32 @@ class Ledger:
             # It was raised over an answer that had arrived: the call is known by its key all the same.
             error.idempotency_key = self._call.key
             error.attempts = error.attempts or (self._sent.attempts if self._sent else 0)
+        self._settle(error or self._error)
         if self._context.journal is not None:
             self._write(error or self._error)
+
+    def _settle(self, error: BaseException | None) -> None:
+        """Tell the budgets what the call came to."""
+        reply, claim, task = self.reply, self._claim, self.task
+        usage = reply.usage if reply else None
+        if reply is not None and usage is not None:
+            self._context.prices.learn(
+                self._context.base_url, {self._asked or reply.model, reply.model}, usage
+            )
+        if task is not None and task.billing.refunded:
+            claims.refunded(task)
+        if claim is None:
+            return
+        if reply is not None and (usage is not None or error is None):
+            claim.chat(reply)
+        elif error is None and task is not None:
+            claim.task(task, self.credits)
+        elif isinstance(error, BeatraError) and (
+            not error.doubtful or isinstance(error, InvalidInput | ConfigurationError)
+        ):
+            claim.nothing()  # the service did not do the work, or was never asked
+        else:
+            claim.maybe()
 
     def _write(self, error: BaseException | None) -> None:
         reply, sent, task = self.reply, self._sent, self.task
@@ -98,7 +129,8 @@ class Ledger:
                 total_tokens=usage.total_tokens if usage else None,
                 credits=usage.credits if usage else self.credits,
                 task_id=(task and task.id) or None,
-                duration=self.elapsed(),
+                prompt=self._call.label,
+                duration=self._context.now() - self._started,
                 error_code=_code(error),
                 error_type=type(error).__name__ if error is not None else None,
                 base_url=self._context.base_url,

@@ -16,6 +16,8 @@ from beatra_nb.core.errors import BeatraError, InvalidInput
 from beatra_nb.core.seams import Showable
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -59,6 +61,8 @@ class Artifact(Showable):
         The exchange's id.
     sandbox : bool
         True when the sandbox holds it.
+    recorded : datetime or None
+        When the exchange was recorded, where it is on a cassette.
     metadata : dict
         What was said about it when it was uploaded.
     elapsed : float
@@ -78,6 +82,7 @@ class Artifact(Showable):
     reused: bool = False
     request_id: str | None = None
     sandbox: bool = False
+    recorded: datetime | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     elapsed: float = 0.0
     raw: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -169,6 +174,11 @@ class BaseClip(Showable):
     def sandbox(self) -> bool:
         """Whether the sandbox made it."""
         return self.task.sandbox
+
+    @property
+    def recorded(self) -> datetime | None:
+        """When its task was recorded, where it is on a cassette."""
+        return self.task.recorded
 
     @property
     def credits(self) -> Decimal | None:

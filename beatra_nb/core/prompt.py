@@ -8,6 +8,8 @@ sends is checked by the same code that sends (``ChatRequest.of``). ``prompt_file
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import hashlib
 import json
 import math
 import os
@@ -15,14 +17,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from beatra_nb.core import seams
 from beatra_nb.core.errors import InvalidInput
-from beatra_nb.core.request import ChatRequest, messages_of, response_format
+from beatra_nb.core.request import ChatRequest, messages_of
 from beatra_nb.core.template import Template, named
+from beatra_nb.core.typed import Schema, Shape
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pydantic import BaseModel
+    from beatra_nb.core.async_client import AsyncClient
+    from beatra_nb.core.client import Client
+    from beatra_nb.core.reply import Reply
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -30,8 +36,10 @@ DEEPEST = 40  # levels of a schema: no more fit into Python code that Python can
 # Fields of a call that a prompt has under a name of its own, or that belong to one call alone.
 OWN = frozenset({
     "prompt", "messages", "system", "model", "temperature", "max_tokens", "schema", "stream", "idempotency_key",
-    "self", "cls",
+    "self", "cls", "label",
 })  # fmt: skip
+# What the version of a prompt is made of: all that is sent.
+SENT = ("user", "system", "examples", "model", "temperature", "max_tokens", "schema", "options")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +61,10 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(seams.Showable):
     r"""A prompt with gaps for the values of a row.
+
+    It can be called: ``prompt(word="cheese")`` asks, and returns the reply.
 
     Parameters
     ----------
@@ -70,8 +80,9 @@ class Prompt:
         From 0 (steady) to 2 (wild).
     max_tokens : int, optional
         The longest answer, in tokens.
-    schema : dict or pydantic model class, optional
-        What the answer shall be; kept as JSON schema.
+    schema : type or dict, optional
+        What the answer shall be; kept as JSON schema. So answers are plain dicts, and what is no object, such as
+        ``int``, comes as ``{"value": …}``.
     options : dict, optional
         Any other field of the API (``top_p``, ``seed``, ``stop``, …).
     name, notes : str, optional
@@ -95,6 +106,7 @@ class Prompt:
     ('word',)
     >>> prompt.messages({"word": "cheese"})[-1]
     {'role': 'user', 'content': 'Translate cheese into French.'}
+    >>> prompt(word="cheese")  # doctest: +SKIP
     """
 
     user: str = ""
@@ -108,6 +120,8 @@ class Prompt:
     options: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     notes: str = ""
+    _called: str = field(default="", init=False, repr=False, compare=False)  # its name in a directory
+    _hash: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("user", "model", "name", "notes"):
@@ -124,6 +138,85 @@ class Prompt:
     def variables(self) -> tuple[str, ...]:
         """The names of the values it needs, each once, in order of appearance: the system text's first."""
         return tuple(dict.fromkeys([*Template(self.system or "").names, *Template(self.user).names]))
+
+    @property
+    def version(self) -> str:
+        """A short hash of all that is sent: the same for the same content, whatever its name, notes or layout.
+
+        Examples
+        --------
+        >>> Prompt("Hi", options={"seed": 1, "top_p": 1}).version
+        'd9b2bdc3'
+        >>> Prompt("Hi", options={"top_p": 1.0, "seed": 1}, name="Greeting").version
+        'd9b2bdc3'
+        """
+        if not self._hash:
+            said = {name: getattr(self, name) for name in SENT}
+            said["examples"] = [(each.user, each.assistant) for each in self.examples]
+            # What is not said has no part in it: so a setting that prompts will have one day changes no version.
+            content = {name: value for name, value in said.items() if value not in (None, [], {})}
+            text = json.dumps(_same(content), sort_keys=True, separators=(",", ":"))
+            _set(self, "_hash", hashlib.sha256(text.encode()).hexdigest()[:8])
+        return self._hash
+
+    @property
+    def label(self) -> str:
+        """What its calls are known by in the journal: its name and version, ``translate@3f2a91c0``.
+
+        A prompt of a directory goes by its name there, another one by its own.
+        """
+        name = self._called or " ".join(self.name.split())[:80]
+        return f"{name}@{self.version}" if name else self.version
+
+    def __call__(self, row: Row | None = None, /, *, client: Client | None = None, **values: Any) -> Reply:  # noqa: ANN401
+        """Ask: fill the gaps, send it, and return the answer.
+
+        Parameters
+        ----------
+        row : mapping, optional
+            Values by name: for names that are no Python identifiers.
+        client : Client, optional
+            Who sends; else the default client.
+        **values
+            Values by name; they beat the row's.
+
+        Raises
+        ------
+        InvalidInput
+            If a value is not there or not known to the prompt; nothing was sent.
+
+        Examples
+        --------
+        >>> Prompt("Translate {word} into French.")(word="cheese")  # doctest: +SKIP
+        """
+        messages, keywords = self._call(row, values)
+        return (client or seams.default_client()).chat(messages, **keywords)
+
+    async def acall(
+        self,
+        row: Row | None = None,
+        /,
+        *,
+        client: AsyncClient | None = None,
+        **values: Any,  # noqa: ANN401
+    ) -> Reply:
+        """Ask: what calling it does, awaited."""
+        messages, keywords = self._call(row, values)
+        return await (client or seams.default_async_client()).chat(messages, **keywords)
+
+    def _call(self, row: Row | None, values: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        needed = self.variables
+        for name in values:
+            if name not in needed:
+                near = difflib.get_close_matches(name, needed, n=1)
+                what = f"It has {', '.join(f'{{{each}}}' for each in needed)}." if needed else "It has none."
+                raise InvalidInput(
+                    f"The prompt has no field {{{name}}}.",
+                    hint=f"Did you mean {near[0]}=…?" if near else what,
+                )
+        messages = self.messages({**named({} if row is None else row), **values} if values else row)
+        messages_of(messages[-1]["content"])  # an empty question is refused, with examples before it or not
+        return messages, {**self.keywords(), "label": self.label}
 
     def messages(self, row: Row | None = None) -> list[dict[str, Any]]:
         """Return the messages that are sent for a row.
@@ -180,7 +273,7 @@ class Prompt:
         """
         messages = self.messages(row)
         messages_of(messages[-1]["content"])  # an empty question is refused, with examples before it or not
-        return ChatRequest.of(messages, **self.keywords())
+        return ChatRequest.of(messages, label=self.label, **self.keywords())
 
     def to_code(self, rows: Row | Iterable[Row] | None = None, *, client: str = "bn") -> str:
         """Write Python that sends the same.
@@ -221,11 +314,17 @@ class Prompt:
         >>> Prompt("Hi").replace(temperature=0).temperature
         0
         """
-        known = [each.name for each in dataclasses.fields(self)]
+        known = [each.name for each in dataclasses.fields(self) if each.init]
         for name in changes:
             if name not in known:
                 raise InvalidInput(f"A prompt has no {name!r}.", hint=f"It has: {', '.join(known)}.")
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **changes).called(self._called)
+
+    def called(self, name: str) -> Prompt:
+        """Return the same prompt under the name that it has in a directory: its ``label`` begins with it."""
+        copy = dataclasses.replace(self)
+        _set(copy, "_called", name)
+        return copy
 
     def diff(self, other: Prompt) -> str:
         """Return what changes from this prompt to another, as a unified diff of their files; empty if nothing."""
@@ -339,12 +438,11 @@ def _example(value: object, number: int) -> Example:
     )
 
 
-def _schema(value: type[BaseModel] | Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _schema(value: Schema | None) -> dict[str, Any] | None:
     if value is None:
         return None
-    # The class's own name is in the schema's title: the request is the same as with the class.
-    schema = response_format(value)["json_schema"]["schema"]
-    return cast("dict[str, Any]", _json("A prompt's 'schema'", schema))
+    # A class's own name is in the schema's title: the request is the same as with the class.
+    return cast("dict[str, Any]", _json("A prompt's 'schema'", Shape.of(value).json_schema))
 
 
 def _options(value: object) -> dict[str, Any]:
@@ -373,6 +471,15 @@ def _json(what: str, value: object) -> Any:  # noqa: ANN401
     if _depth(copy) > DEEPEST:
         raise InvalidInput(f"{what} is nested more than {DEEPEST} levels deep.", hint="Make it flatter.")
     return copy
+
+
+def _same(value: Any) -> Any:  # noqa: ANN401
+    """Return JSON in which equal numbers are written alike: 1.0 as 1."""
+    if isinstance(value, dict):
+        return {name: _same(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_same(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _depth(value: object) -> int:

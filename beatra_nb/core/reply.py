@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from beatra_nb.core.seams import Showable
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from decimal import Decimal
 
 _T = TypeVar("_T")
@@ -92,7 +93,7 @@ class Reply(Showable):
     elapsed : float
         Seconds from the call to the end of the answer, retries included.
     attempts : int
-        How often the request was sent.
+        How often a request was sent, those of repairs included.
     data : object
         The parsed object, where a ``schema`` was asked for.
     tool_calls : tuple of ToolCall
@@ -105,10 +106,15 @@ class Reply(Showable):
         True when the asked model was not available and ``"auto"`` answered in its place.
     sandbox : bool
         True when the sandbox answered, not the live service.
+    recorded : datetime or None
+        When the exchange was recorded, where it is on a cassette (being recorded, or replayed).
     idempotency_key : str or None
         The key of this logical call, the same on each of its attempts.
     cut_by : str or None
         What cut the answer short, in words; None for a whole one.
+    repairs : int
+        How often it was asked for again because it did not fit its ``schema``. Each answer was charged, and ``usage``
+        is their sum; everything else is the last one's.
     raw : dict
         The body as it came (for a stream: the pieces put together).
     """
@@ -127,8 +133,10 @@ class Reply(Showable):
     asked_model: str = "auto"
     fallback: bool = False
     sandbox: bool = False
+    recorded: datetime | None = None
     idempotency_key: str | None = None
     cut_by: str | None = None
+    repairs: int = 0
     raw: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
@@ -195,10 +203,18 @@ class Capability(Showable):
 class _Listing(Showable, Sequence[_T]):
     """An immutable list that shows itself as a table and remembers which exchange it came from."""
 
-    def __init__(self, items: Iterable[_T], *, request_id: str | None = None, sandbox: bool = False) -> None:
+    def __init__(
+        self,
+        items: Iterable[_T],
+        *,
+        request_id: str | None = None,
+        sandbox: bool = False,
+        recorded: datetime | None = None,
+    ) -> None:
         self._items = tuple(items)
         self.request_id = request_id
         self.sandbox = sandbox
+        self.recorded = recorded
 
     @overload
     def __getitem__(self, index: int) -> _T: ...
@@ -252,6 +268,8 @@ class Health(Showable):
         The exchange's id.
     sandbox : bool
         True when it is the sandbox.
+    recorded : datetime or None
+        When the exchange was recorded, where it is on a cassette.
     """
 
     ok: bool
@@ -260,6 +278,7 @@ class Health(Showable):
     elapsed: float = 0.0
     request_id: str | None = None
     sandbox: bool = False
+    recorded: datetime | None = None
 
     def __bool__(self) -> bool:
         return self.ok

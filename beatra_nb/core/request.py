@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from beatra_nb.core.errors import InvalidInput
 from beatra_nb.core.policy import check_key, derived_key, new_key
+from beatra_nb.core.typed import Misfit, Schema, Shape
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from beatra_nb.core.reply import Reply
+
+__all__ = ["REPAIRS", "ChatRequest", "Message", "Prompt", "Schema", "encode", "messages_of", "parse_data"]
 
 Message: TypeAlias = Mapping[str, Any]
 Prompt: TypeAlias = "str | Sequence[Message]"
-Schema: TypeAlias = "type[BaseModel] | Mapping[str, Any]"
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 OURS = ("messages", "stream")  # fields that the verbs themselves fill
+REPAIRS = 1  # how often an answer that does not fit its schema is asked for again, unless told otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class ChatRequest:
         The body without ``stream``.
     json : bytes
         The same, as it is sent.
-    schema : type or mapping or None
-        What the answer shall be parsed with.
+    schema : object
+        What the user passed as the shape of the answer; None for plain text.
     key : str
         The idempotency key of this logical call: the one to repeat it with.
     fallback : str or None
@@ -45,6 +45,12 @@ class ChatRequest:
         The key that is sent: another one where another model is asked in the same logical call.
     asked : str
         The model that the user asked for.
+    shape : Shape or None
+        What the answer is parsed with.
+    repairs : int
+        How often an answer that does not fit may be asked for again.
+    label : str or None
+        The prompt that it was made from, for the journal; never sent.
     """
 
     body: dict[str, Any]
@@ -54,6 +60,9 @@ class ChatRequest:
     fallback: str | None
     wire_key: str
     asked: str
+    shape: Shape | None = field(default=None, repr=False)
+    repairs: int = REPAIRS
+    label: str | None = None
 
     @classmethod
     def of(
@@ -68,6 +77,8 @@ class ChatRequest:
         tools: Sequence[Mapping[str, Any]] | None = None,
         idempotency_key: str | None = None,
         fallback: str | None = None,
+        repairs: int = REPAIRS,
+        label: str | None = None,
         **options: Any,  # noqa: ANN401
     ) -> ChatRequest:
         """Check what the user passed.
@@ -83,6 +94,11 @@ class ChatRequest:
             )
         if fallback not in (None, "auto"):
             raise InvalidInput(f"fallback must be None or 'auto', not {fallback!r}.")
+        if isinstance(repairs, bool) or not isinstance(repairs, int) or repairs < 0:
+            raise InvalidInput(
+                f"repairs must be a whole number from 0, not {repairs!r}.",
+                hint="It is how often an answer that does not fit its schema may be asked for again; 0 means never.",
+            )
         for name in OURS:
             if name in options:
                 raise InvalidInput(
@@ -100,14 +116,16 @@ class ChatRequest:
             if not isinstance(tools, list | tuple) or not all(isinstance(tool, Mapping) for tool in tools):
                 raise InvalidInput("tools must be a list of tool definitions (dicts), as the API takes them.")
             body["tools"] = [dict(tool) for tool in tools]
+        shape = None
         if schema is not None:
             if "response_format" in options:
                 raise InvalidInput("Pass schema= or response_format=, not both.")
-            body["response_format"] = response_format(schema)
+            shape = Shape.of(schema)
+            body["response_format"] = shape.response_format
         body.update({name: value for name, value in options.items() if value is not None})
         json_body = encode(body)  # what cannot be sent is refused now, not after a key was used
         key = new_key() if idempotency_key is None else check_key(idempotency_key)
-        return cls(body, json_body, schema, key, fallback, key, body["model"])
+        return cls(body, json_body, schema, key, fallback, key, body["model"], shape, repairs, label)
 
     @property
     def model(self) -> str:
@@ -116,14 +134,22 @@ class ChatRequest:
 
     def falling_back(self) -> ChatRequest:
         """Return the same request to ``"auto"``: another body, so another (but reproducible) key is sent."""
-        body = {**self.body, "model": "auto"}
-        return replace(
-            self,
-            body=body,
-            json=encode(body),
-            wire_key=derived_key(self.key, "fallback"),
-            fallback=None,
-        )
+        return self.varied({**self.body, "model": "auto"}, "fallback", fallback=None)
+
+    def varied(self, body: dict[str, Any], purpose: str, **changes: Any) -> ChatRequest:  # noqa: ANN401
+        """Return a further request of the same logical call.
+
+        Parameters
+        ----------
+        body : dict
+            What it asks.
+        purpose : str
+            Why it is made: its key is derived from this request's and the purpose, the same each time.
+        **changes
+            What else is different.
+        """
+        key = derived_key(self.wire_key, purpose)
+        return replace(self, body=body, json=encode(body), wire_key=key, **changes)
 
 
 def messages_of(prompt: Prompt, system: str | None = None) -> list[dict[str, Any]]:
@@ -204,32 +230,6 @@ def _number(name: str, value: float, low: float, high: float) -> float:
     return value
 
 
-def response_format(schema: Schema) -> dict[str, Any]:
-    """Return the ``response_format`` field for a pydantic model or a JSON schema."""
-    from pydantic import BaseModel
-    from pydantic.errors import PydanticUserError
-
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
-        try:
-            name, body = schema.__name__, schema.model_json_schema()
-        except PydanticUserError as error:
-            problem = error.message
-            raise InvalidInput(
-                f"{schema.__name__} has no JSON schema: {problem}",
-                hint="Use fields of plain types, lists and models.",
-            ) from None
-    elif isinstance(schema, Mapping):
-        name, body = str(schema.get("title") or "answer"), dict(schema)
-    else:
-        raise InvalidInput(
-            f"schema must be a pydantic model class or a JSON schema, not {schema!r}.",
-            hint="class City(pydantic.BaseModel): name: str  →  schema=City",
-        )
-    # The name travels as an identifier; a generic model is called Page[int].
-    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:64] or "answer"
-    return {"type": "json_schema", "json_schema": {"name": safe, "schema": body}}
-
-
 def parse_data(reply: Reply, schema: Schema) -> Any:  # noqa: ANN401
     """Parse an answer's text with the schema it was asked for.
 
@@ -238,26 +238,16 @@ def parse_data(reply: Reply, schema: Schema) -> Any:  # noqa: ANN401
     InvalidData
         If it does not fit; the error holds the reply.
     """
-    from pydantic import BaseModel, ValidationError
-
     from beatra_nb.core.errors import InvalidData
 
-    text = _unfenced(reply.text)
-    errors: list[dict[str, Any]]
+    shape = Shape.of(schema)
     try:
-        if isinstance(schema, type) and issubclass(schema, BaseModel):
-            return schema.model_validate_json(text)
-        return json.loads(text)
-    except ValidationError as error:
-        name = getattr(schema, "__name__", "the schema")
-        errors = [dict(item) for item in error.errors(include_url=False, include_context=False)]
-    except (ValueError, RecursionError) as error:
-        name, errors = "the schema", [{"type": "json_invalid", "loc": (), "msg": str(error)}]
-    first = errors[0] if errors else {"loc": (), "msg": "unreadable"}
-    where = ".".join(str(part) for part in first.get("loc", ())) or "the answer"
+        return shape.parse(reply.text)
+    except Misfit as misfit:
+        errors, told, cause = misfit.errors, str(misfit), misfit.cause
     cut = reply.finish_reason == "length"
     raise InvalidData(
-        f"The answer does not fit {name}: {where}: {first.get('msg')}.",
+        f"The answer does not fit {shape.name}: {told}.",
         reply=reply,
         errors=errors,
         request_id=reply.request_id,
@@ -265,10 +255,4 @@ def parse_data(reply: Reply, schema: Schema) -> Any:  # noqa: ANN401
         hint="It was cut off at max_tokens: allow more of them."
         if cut
         else "The whole answer is in the error's .reply.",
-    )
-
-
-def _unfenced(text: str) -> str:
-    """Return the inside of a Markdown fence where the whole answer is one: a habit of many models."""
-    match = re.fullmatch(r"\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*", text, re.DOTALL)
-    return match.group(1) if match else text
+    ) from cause

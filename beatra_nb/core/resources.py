@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from beatra_nb.core import repair
 from beatra_nb.core.assemble import Assembler, BadChunk
 from beatra_nb.core.envelope import unexpected
 from beatra_nb.core.errors import (
@@ -16,6 +17,7 @@ from beatra_nb.core.errors import (
     ConnectionFailed,
     IncompleteStream,
     Interrupted,
+    InvalidData,
     NotFound,
     Timeout,
 )
@@ -50,21 +52,49 @@ MODEL_GONE = frozenset({"model_unavailable", "unsupported_model"})
 
 def chat(context: Context, request: ChatRequest) -> Flow[Reply]:
     """Ask, and wait for the whole answer."""
-    return (yield from _with_fallback(context, request, _chat_once))
+    return (yield from _fitting(context, request, _chat_once))
 
 
 def stream(context: Context, request: ChatRequest, growing: Growing) -> Flow[Reply]:
-    """Ask, and hand out the answer while it grows; ``growing`` knows it so far at every moment."""
+    """Ask, and hand out the answer while it grows; ``growing`` knows it so far at every moment.
+
+    An answer that does not fit its schema is asked for again in one piece: ``growing`` ends with the better one.
+    """
 
     def once(context: Context, request: ChatRequest) -> Flow[Reply]:
         return _stream_once(context, request, growing)
 
-    return (yield from _with_fallback(context, request, once))
+    try:
+        reply = yield from _fitting(context, request, once)
+    except InvalidData as error:
+        if error.reply.repairs:
+            growing.settle(error.reply)
+        raise
+    return growing.settle(reply) if reply.repairs else reply
 
 
-def _with_fallback(
-    context: Context, request: ChatRequest, once: Callable[[Context, ChatRequest], Flow[Reply]]
-) -> Flow[Reply]:
+def _fitting(context: Context, request: ChatRequest, once: repair.Once) -> Flow[Reply]:
+    """Ask for an answer; one of a shape in words if need be, and again if it does not fit."""
+    if request.shape is None:
+        return (yield from _with_fallback(context, request, once))
+    answered = request  # it may be asked of another model, and in words
+
+    def noted(context: Context, request: ChatRequest) -> Flow[Reply]:
+        nonlocal answered
+        answered = request
+        return once(context, request)
+
+    def asked(context: Context, request: ChatRequest) -> Flow[Reply]:
+        return repair.asked(context, request, noted)
+
+    try:
+        return (yield from _with_fallback(context, request, asked))
+    except InvalidData as error:
+        misfit = error
+    return (yield from repair.repaired(context, answered, misfit, _chat_once))
+
+
+def _with_fallback(context: Context, request: ChatRequest, once: repair.Once) -> Flow[Reply]:
     if request.fallback is not None and request.model != "auto":
         try:
             return (yield from once(_impatient(context), request))
@@ -86,7 +116,9 @@ def _impatient(context: Context) -> Context:
 
 
 def _chat_once(context: Context, request: ChatRequest) -> Flow[Reply]:
-    call = Call("chat", "POST", CHAT, request.json, request.wire_key, repeat_with=request.key)
+    call = Call(
+        "chat", "POST", CHAT, request.json, request.wire_key, repeat_with=request.key, label=request.label
+    )
     with Ledger(context, call, request.model) as ledger:
         sent = yield from send(context, call)
         ledger.sent(sent)
@@ -143,7 +175,16 @@ class Growing:
 
 def _stream_once(context: Context, request: ChatRequest, growing: Growing) -> Flow[Reply]:
     body = {"stream_options": {"include_usage": True}, **request.body, "stream": True}
-    call = Call("stream", "POST", CHAT, encode(body), request.wire_key, stream=True, repeat_with=request.key)
+    call = Call(
+        "stream",
+        "POST",
+        CHAT,
+        encode(body),
+        request.wire_key,
+        stream=True,
+        repeat_with=request.key,
+        label=request.label,
+    )
     with Ledger(context, call, request.model) as ledger:
         sent = yield from send(context, call)
         ledger.sent(sent)
@@ -191,9 +232,9 @@ def _whole_instead(sent: Sent, request: ChatRequest, elapsed: float) -> Reply:
 
 def _with_data(reply: Reply, request: ChatRequest) -> Reply:
     """Return the reply with what its text says, where a schema was asked for (and no tool in place of a text)."""
-    if request.schema is None or reply.tool_calls:
+    if request.shape is None or reply.tool_calls:
         return reply
-    return reply.with_(data=parse_data(reply, request.schema))
+    return reply.with_(data=parse_data(reply, request.shape))
 
 
 def _read_stream(context: Context, sent: Sent, assembler: Assembler) -> Flow[BeatraError | None]:
@@ -250,6 +291,7 @@ def _reply(sent: Sent, body: dict[str, Any], request: ChatRequest, elapsed: floa
         asked_model=request.asked,
         fallback=request.model != request.asked,
         sandbox=answer.sandbox,
+        recorded=answer.recorded,
         idempotency_key=request.key,
         raw=body,
     )
@@ -321,7 +363,8 @@ def models(context: Context) -> Flow[ModelList]:
         for entry in entries
         if isinstance(entry.get("id"), str)
     ]
-    return ModelList(items, request_id=sent.answer.request_id, sandbox=sent.answer.sandbox)
+    answer = sent.answer
+    return ModelList(items, request_id=answer.request_id, sandbox=answer.sandbox, recorded=answer.recorded)
 
 
 def capabilities(context: Context) -> Flow[CapabilityList]:
@@ -336,7 +379,10 @@ def capabilities(context: Context) -> Flow[CapabilityList]:
         )
         for entry in entries
     ]
-    return CapabilityList(items, request_id=sent.answer.request_id, sandbox=sent.answer.sandbox)
+    answer = sent.answer
+    return CapabilityList(
+        items, request_id=answer.request_id, sandbox=answer.sandbox, recorded=answer.recorded
+    )
 
 
 def health(context: Context) -> Flow[Health]:
@@ -348,9 +394,11 @@ def health(context: Context) -> Flow[Health]:
             ledger.sent(sent)
             status = _word(read_json(sent.answer).get("status"))
             request_id, sandbox = sent.answer.request_id, sent.answer.sandbox
+            recorded = sent.answer.recorded
         except APIError as error:
             ledger.failed(error)
             status, request_id, sandbox = error.code or f"HTTP {error.status}", error.request_id, False
+            recorded = None
     return Health(
         ok=status == "ok",
         status=status or "unknown",
@@ -358,6 +406,7 @@ def health(context: Context) -> Flow[Health]:
         elapsed=ledger.elapsed(),
         request_id=request_id,
         sandbox=sandbox,
+        recorded=recorded,
     )
 
 

@@ -6,8 +6,11 @@ line of a notebook stays fast and the import arrows stay one-way:
 * a front end asks an object for a picture      → ``beatra_nb.display``
 * a stream wants to be watched while it grows   → ``beatra_nb.display.live``
 * a task or an upload wants to be watched        → ``beatra_nb.display.live_task``
+* a budget wants to be watched                   → ``beatra_nb.display.live_budget``
 * there is no key, so the sandbox answers       → ``beatra_nb.sandbox``
 * a call leaves a row, a clip its bytes          → ``beatra_nb.store``
+* exchanges are recorded or replayed             → ``beatra_nb.store.cassettes``
+* many rows are asked about                      → ``beatra_nb.batch``
 * a conversation has no client of its own        → ``beatra_nb.verbs``
 """
 
@@ -16,14 +19,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from beatra_nb.batch.batch import Batch
     from beatra_nb.core.async_client import AsyncClient
+    from beatra_nb.core.base_client import BaseClient
+    from beatra_nb.core.budget import Budget
     from beatra_nb.core.client import Client
     from beatra_nb.core.settings import Secret
+    from beatra_nb.core.taping import Tape
     from beatra_nb.display.live import Painter
+    from beatra_nb.display.live_budget import BudgetPainter
     from beatra_nb.display.live_task import TaskPainter, UploadPainter
     from beatra_nb.sandbox import Sandbox
     from beatra_nb.store.audio import AudioFiles
+    from beatra_nb.store.cassettes.exchange import Asked, Exchange
     from beatra_nb.store.entry import Entry
+    from beatra_nb.store.jobs import Jobs
     from beatra_nb.store.journal import Journal
 
 
@@ -163,6 +176,51 @@ def upload_painter(name: str, size: int) -> UploadPainter:
     from beatra_nb.display import live_task
 
     return live_task.upload_painter(name, size)
+
+
+def budget_painter(budget: Budget) -> BudgetPainter:
+    """What shows a budget while it holds."""
+    from beatra_nb.display import live_budget
+
+    return live_budget.budget_painter(budget)
+
+
+def batch(client: BaseClient, data: Any, prompt: Any, **settings: Any) -> Batch:  # noqa: ANN401
+    """A batch, checked and ready to be run."""
+    from beatra_nb.batch.batch import Batch
+
+    return Batch.of(client, data, prompt, **settings)
+
+
+def tape(path: Path, *, replays: bool, speed: float, jobs: bool, real: Jobs | None) -> Tape:
+    """What a client records to or replays from."""
+    from beatra_nb.core.taping import Tape
+    from beatra_nb.store.cassettes.cassette import Cassette
+    from beatra_nb.store.cassettes.session import SessionJobs
+
+    return Tape(Cassette(path), replays, speed, SessionJobs(real) if jobs else None)
+
+
+def asked(method: str, path: str, query: str, body: Any) -> Asked:  # noqa: ANN401
+    """A request, as a tape has it."""
+    from beatra_nb.store.cassettes.exchange import Asked
+
+    return Asked(method, path, query, body)
+
+
+def exchange(
+    asked: Asked,
+    at: datetime,
+    *,
+    headers: dict[str, str],
+    trouble: tuple[str, str] | None,
+    **fields: Any,  # noqa: ANN401
+) -> Exchange:
+    """An exchange, as a tape has it: of the headers, only what it has a place for."""
+    from beatra_nb.store.cassettes.exchange import HEADERS, Exchange, Trouble
+
+    kept = {name: headers[name] for name in HEADERS if name in headers}
+    return Exchange(asked, at, headers=kept, trouble=Trouble(*trouble) if trouble else None, **fields)
 
 
 def entry(started: float, **fields: Any) -> Entry:  # noqa: ANN401

@@ -3,7 +3,9 @@
 ==========================  =========================================================================
 ``BEATRA_API_KEY``          the key; without one, ``mode="auto"`` goes to the sandbox
 ``BEATRA_BASE_URL``         where the service is, if not at its usual address
-``BEATRA_MODE``             ``auto`` (default), ``live`` or ``sandbox``
+``BEATRA_MODE``             ``auto`` (default), ``live``, ``sandbox``, ``record``, ``replay`` or ``once``
+``BEATRA_CASSETTE``         where exchanges are recorded to or replayed from (default ``beatra.cassette``)
+``BEATRA_SPEED``            how fast a replay goes: 1 (default) as recorded, 0 without waiting
 ``BEATRA_HOME``             where the journal and the sandbox's weights live, instead of the user's data dir
 ``BEATRA_WEIGHTS``          where the sandbox's weights live, alone (a folder that a whole class may share)
 ``BEATRA_DISPLAY``          ``auto`` (default), ``live`` or ``static``: overrides the guess whether anybody watches
@@ -35,7 +37,11 @@ TOTAL_TIMEOUT = 600.0
 EMBED_LIMIT = 8_000_000  # bytes of audio: two songs of some four minutes
 LONGEST_TIMEOUT = 86_400.0  # a socket takes no number without bounds
 
-Mode = Literal["live", "sandbox"]
+CASSETTE = "beatra.cassette"  # in the working directory: beside the notebook
+FASTEST = 1000.0
+
+Mode = Literal["live", "sandbox", "record", "replay"]
+MODES = ("auto", "live", "sandbox", "record", "replay", "once")
 
 
 class Secret:
@@ -127,12 +133,16 @@ class Settings:
 
     Attributes
     ----------
-    mode : {"live", "sandbox"}
-        Who answers.
+    mode : {"live", "sandbox", "record", "replay"}
+        Who answers; what is recorded is answered live with a key, else by the sandbox.
     base_url : str or None
-        Where; None for the process's own sandbox, which is started at the first call.
+        Where; None for the process's own sandbox, which is started at the first call, and for a replay.
     key : Secret or None
-        The key; None for the process's own sandbox.
+        The key; None for the process's own sandbox, and for a replay.
+    cassette : Path or None
+        Where exchanges are recorded to or replayed from.
+    speed : float
+        How fast a replay goes.
     """
 
     mode: Mode
@@ -142,6 +152,8 @@ class Settings:
     max_attempts: int = MAX_ATTEMPTS
     journal: bool = True
     told: bool = True  # False when the sandbox was chosen for want of a key, and the user should hear of it
+    cassette: Path | None = None
+    speed: float = 1.0
 
     @classmethod
     def resolve(
@@ -153,6 +165,8 @@ class Settings:
         timeout: float | Timeouts | None = None,
         max_attempts: int | None = None,
         journal: bool = True,
+        cassette: str | os.PathLike[str] | None = None,
+        speed: float | None = None,
     ) -> Settings:
         """Merge arguments over the environment and check them.
 
@@ -163,11 +177,15 @@ class Settings:
         """
         api_key = hide_key(api_key)
         wanted = mode or _env("BEATRA_MODE") or "auto"
-        if wanted not in ("auto", "live", "sandbox"):
+        if wanted not in MODES:
             raise ConfigurationError(
-                f"mode must be 'auto', 'live' or 'sandbox', not {_short(wanted)}.",
+                f"mode must be {', '.join(map(repr, MODES[:-1]))} or {MODES[-1]!r}, not {_short(wanted)}.",
                 hint="Pass mode= to bn.connect(), or set BEATRA_MODE.",
             )
+        taped = _cassette(cassette) if wanted in ("record", "replay", "once") else None
+        pace = _speed(speed)
+        if wanted == "once":
+            wanted = "replay" if taped is not None and (taped / "tape.jsonl").is_file() else "record"
         key = clean_key(api_key if api_key is not None else hide_key(_env("BEATRA_API_KEY")))
         url = base_url if base_url is not None else _env("BEATRA_BASE_URL")
         if max_attempts is None:
@@ -177,6 +195,12 @@ class Settings:
                 f"max_attempts must be a whole number from 1 to 20, not {_short(max_attempts)}."
             )
         told = True
+        if wanted == "replay":
+            # Neither a key nor an address: nothing is sent.
+            return cls("replay", None, None, Timeouts.of(timeout), max_attempts, journal, told, taped, pace)
+        if wanted == "record":
+            where = clean_url(url or BASE_URL) if key else None
+            return cls("record", where, key, Timeouts.of(timeout), max_attempts, journal, told, taped, pace)
         if wanted == "auto":
             wanted = "live" if key else "sandbox"
             told = wanted == "live"
@@ -189,6 +213,34 @@ class Settings:
                 hint="Set BEATRA_API_KEY, pass api_key=, or use mode='sandbox' to work without one.",
             )
         return cls("live", clean_url(url or BASE_URL), key, Timeouts.of(timeout), max_attempts, journal, told)
+
+
+def _cassette(given: str | os.PathLike[str] | None) -> Path:
+    """Return a cassette's folder: the given one, else the environment's, else the usual one."""
+    chosen = given if given is not None else _env("BEATRA_CASSETTE") or CASSETTE
+    if not isinstance(chosen, str | os.PathLike) or not str(chosen).strip() or "\0" in str(chosen):
+        raise ConfigurationError(
+            f"cassette must be the path of a folder, not {_short(chosen)}.",
+            hint="Pass cassette= to bn.connect(), or set BEATRA_CASSETTE.",
+        )
+    return Path(chosen).expanduser()
+
+
+def _speed(given: float | None) -> float:
+    """Return how fast a replay goes."""
+    value: object = given
+    if value is None:
+        text = _env("BEATRA_SPEED") or "1"
+        try:
+            value = float(text)
+        except ValueError:
+            value = text
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= FASTEST:
+        raise ConfigurationError(
+            f"speed must be a number from 0 (no waiting) to {FASTEST:g}, not {_short(value)}.",
+            hint="Pass speed= to bn.replay(), or set BEATRA_SPEED; 1 is as it was recorded.",
+        )
+    return float(value)
 
 
 def hide_key(key: object) -> Secret | None:

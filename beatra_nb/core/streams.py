@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from beatra_nb.core import budget as budgets
 from beatra_nb.core.errors import Interrupted
 from beatra_nb.core.seams import Showable
 
@@ -20,6 +21,8 @@ class _Stream(Showable):
 
     def __init__(self, growing: Growing) -> None:
         self._growing = growing
+        # Nothing is sent before the first iteration, which may come after the block that the call was made in.
+        self._budgets = budgets.active()
 
     @property
     def reply(self) -> Reply:
@@ -54,6 +57,9 @@ class TextStream(_Stream):
 
     def __next__(self) -> str:
         try:
+            if self._budgets:
+                with budgets.holding(self._budgets):
+                    return next(self._run)
             return next(self._run)
         except KeyboardInterrupt:
             pass  # raised anew below, without the frames it came through
@@ -84,6 +90,9 @@ class AsyncTextStream(_Stream):
         return self
 
     async def __anext__(self) -> str:
+        if self._budgets:
+            with budgets.holding(self._budgets):
+                return await anext(self._run)
         return await anext(self._run)
 
     async def __aenter__(self) -> AsyncTextStream:

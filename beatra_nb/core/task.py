@@ -118,6 +118,8 @@ class BaseTask(Showable):
         Seconds that such jobs took lately on this machine.
     sandbox : bool
         True when the sandbox does it.
+    recorded : datetime or None
+        When the exchange that told its present state was recorded, where it is on a cassette.
     raw : dict
         The state as it came.
     """
@@ -151,6 +153,7 @@ class BaseTask(Showable):
         self.chosen_key = False  # whether the user chose the key: the same call is then the same job for ever
         self.unwritten = False  # whether this machine could not write the job down
         self.sandbox = sandbox
+        self.recorded: datetime | None = None
         self.raw: dict[str, Any] = {}
         self._clips: tuple[BaseClip, ...] = ()
         if wire is not None:
@@ -169,13 +172,21 @@ class BaseTask(Showable):
         self.created_at = self.started_at = self.completed_at = self.cancel_requested_at = None
         self.raw = {}
 
-    def take(self, wire: Mapping[str, Any], *, request_id: str | None, sandbox: bool) -> None:
+    def take(
+        self,
+        wire: Mapping[str, Any],
+        *,
+        request_id: str | None,
+        sandbox: bool,
+        recorded: datetime | None = None,
+    ) -> None:
         """Take what the service says now. A summary leaves out much: what was known stays."""
         from beatra_nb.core.models import TaskWire
 
         new = TaskWire.model_validate(dict(wire))
         self.id = new.task_id or self.id
         self.request_id, self.sandbox = request_id or self.request_id, sandbox or self.sandbox
+        self.recorded = recorded or self.recorded
         for name in ("status", "capability", "model", "resolved_model"):
             setattr(self, name, getattr(new, name) or getattr(self, name))
         for name in ("created_at", "started_at", "completed_at", "cancel_requested_at"):
@@ -258,7 +269,8 @@ class BaseTask(Showable):
             return None
         from datetime import UTC, datetime
 
-        end = self.completed_at or (None if self.done else datetime.now(UTC))
+        # On a cassette, this moment is the one that was recorded.
+        end = self.completed_at or (None if self.done else self.recorded or datetime.now(UTC))
         # Two clocks may disagree, and one may jump: a time is never negative.
         return None if end is None else max(0.0, (end - self.created_at).total_seconds())
 

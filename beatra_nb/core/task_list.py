@@ -43,6 +43,8 @@ class BaseTaskList(Showable, Generic[_T]):
         The id of the last page's exchange.
     sandbox : bool
         True when the sandbox answered.
+    recorded : datetime or None
+        When the exchange was recorded, where it is on a cassette.
     """
 
     def __init__(self, filters: dict[str, Any]) -> None:
@@ -51,6 +53,7 @@ class BaseTaskList(Showable, Generic[_T]):
         self.has_more = True
         self.request_id: str | None = None
         self.sandbox = False
+        self.recorded: datetime | None = None
         self._cursor: str | None = filters.get("cursor")
 
     def add(self, tasks: Sequence[_T], cursor: str | None, has_more: bool) -> None:

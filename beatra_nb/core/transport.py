@@ -13,21 +13,22 @@ import socket
 import threading
 import time
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
 from beatra_nb import __version__
-from beatra_nb.core import deadline, foreign
+from beatra_nb.core import deadline, foreign, taping
 from beatra_nb.core.errors import BeatraError, ConfigurationError, Interrupted
 from beatra_nb.core.flow import Answer, Failure, Flow, Open, Outcome, Pause, Send, Wish, _Read
-from beatra_nb.core.settings import is_loopback
+from beatra_nb.core.settings import Secret, is_loopback, scrubber
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
 
-    from beatra_nb.core.settings import Secret, Timeouts
+    from beatra_nb.core.settings import Timeouts
 
 T = TypeVar("T")
 
@@ -115,13 +116,20 @@ def _answer(response: httpx.Response, body: bytes = b"", *, stays_open: bool = F
     headers = {
         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
     }
-    return Answer(response.status_code, headers, body, stays_open)
+    return Answer(response.status_code, headers, body, stays_open, response.extensions.get("reel"))
 
 
 def _failure(error: Exception) -> Failure:
     """Put an exception of the client library into plain words."""
+    failure, reel = _in_words(error), taping.reel_of(error)
+    return failure if reel is None else replace(failure, reel=reel)
+
+
+def _in_words(error: Exception) -> Failure:
     text = str(error)
     match error:
+        case taping.TooSlow():
+            return TOO_SLOW
         case httpx.ConnectTimeout() | httpx.PoolTimeout():
             return Failure("No connection could be made in time.", timeout=True, sent=False)
         case httpx.TimeoutException():
@@ -161,17 +169,49 @@ def _configured(factory: type[Any], options: dict[str, Any]) -> Any:  # noqa: AN
     )
 
 
+def certificates(base_url: str) -> Any:  # noqa: ANN401 - an SSL context, or False where there is nothing to verify
+    """Return how the certificate of a server is verified, for another library that shall do as httpx does."""
+    options = _options(base_url, Secret(""))
+    if not options["verify"]:
+        return False
+    return _configured(httpx.create_ssl_context, {"trust_env": options["trust_env"]})
+
+
+def _taped(
+    factory: type[Any], options: dict[str, Any], tape: taping.Tape | None, base_url: str, key: Secret
+) -> Any:  # noqa: ANN401
+    """Make one of httpx's clients, which records or replays where there is a tape."""
+    place = None if tape is None else taping.Place(tape, base_url, scrubber(key))
+    http = _configured(factory, {**options, **taping.instead(place)})
+    if isinstance(http, httpx.Client):
+        deadline.install(http)
+    taping.record(http, place)
+    return http
+
+
+def _until(request: httpx.Request, over: float) -> httpx.Request:
+    """Let a request tell when its time is over: a recording says why an answer did not come."""
+    request.extensions["over"] = over
+    return request
+
+
+def _refused(transport: Transport | AsyncTransport, wish: Open) -> Failure | None:
+    """Return why an address is not asked; what is replayed leads nowhere."""
+    replays = transport.tape is not None and transport.tape.replays
+    return None if replays else foreign.check(wish)
+
+
 # ── blocking ──
 
 
 class Transport:
     """Blocking connections to one base URL, kept and used again."""
 
-    def __init__(self, base_url: str, key: Secret) -> None:
+    def __init__(self, base_url: str, key: Secret, tape: taping.Tape | None = None) -> None:
         self.base_url = base_url
         self.key = key
-        self.http: httpx.Client = _configured(httpx.Client, _options(base_url, key))
-        deadline.install(self.http)
+        self.tape = tape
+        self.http: httpx.Client = _taped(httpx.Client, _options(base_url, key), tape, base_url, key)
         # A client that nobody closed, such as the default one, closes its connections when it goes.
         weakref.finalize(self, self.http.close)
         self._foreign: dict[str, httpx.Client] = {}
@@ -180,9 +220,8 @@ class Transport:
         """Return a client for an address outside the API: it has never seen the key."""
         kind = foreign.kind(url)
         if kind not in self._foreign:
-            http: httpx.Client = _configured(httpx.Client, foreign.options(url))
+            http: httpx.Client = _taped(httpx.Client, foreign.options(url), self.tape, "", self.key)
             foreign.no_cookies(http)
-            deadline.install(http)
             weakref.finalize(self, http.close)
             self._foreign.setdefault(kind, http)
         return self._foreign[kind]
@@ -218,6 +257,7 @@ class Run(Generic[T]):
         self._response: httpx.Response | None = None
         self._pieces: Iterator[bytes] | None = None
         self._over = 0.0  # when the total time of the call ends, by the monotonic clock
+        self._skipped = 0.0  # seconds of pauses that a replay did not wait for
 
     def __iter__(self) -> Run[T]:
         return self
@@ -227,6 +267,8 @@ class Run(Generic[T]):
         thrown: BaseException | None = None
         try:
             while True:
+                if (tape := self._transport.tape) is not None:
+                    tape.clock.skip(self._skipped)
                 try:
                     wish = self._flow.throw(thrown) if thrown else self._flow.send(outcome)
                 except StopIteration as end:
@@ -253,10 +295,17 @@ class Run(Generic[T]):
             self.close_response()  # an earlier answer that was not read to its end
             return self._send(wish)
         if isinstance(wish, Pause):
-            time.sleep(wish.seconds)
+            time.sleep(self._waited(wish.seconds))
         else:
             self._drain()
         return None
+
+    def _waited(self, seconds: float) -> float:
+        """Return how much of a pause is waited for: a replay may go faster."""
+        tape = self._transport.tape
+        waited = seconds if tape is None else tape.pause(seconds)
+        self._skipped += seconds - waited
+        return waited
 
     def _send(self, wish: Send | Open) -> Answer | Failure:
         transport = self._transport
@@ -264,17 +313,17 @@ class Run(Generic[T]):
         try:
             with deadline.until(self._over):
                 if isinstance(wish, Open):
-                    if (refused := foreign.check(wish)) is not None:
+                    if (refused := _refused(transport, wish)) is not None:
                         return refused
                     http = transport.foreign(wish.url)
-                    response = http.send(_foreign_request(http, wish), stream=True)
+                    response = http.send(_until(_foreign_request(http, wish), self._over), stream=True)
                     if (refused := foreign.check_peer(wish, response)) is not None:
                         response.close()
                         return refused
                 else:
                     with _file_of(wish) as file:
                         request = _request(transport.http, transport.base_url, wish, file)
-                        response = transport.http.send(request, stream=True)
+                        response = transport.http.send(_until(request, self._over), stream=True)
                 if _stays_open(response, wish):
                     self._response, self._pieces = response, response.iter_bytes()
                     return _answer(response, stays_open=True)
@@ -287,17 +336,23 @@ class Run(Generic[T]):
                     response.close()
             return _answer(response, body)
         except BeatraError:
-            raise  # our own: the file changed while it was read
+            raise  # our own: the file changed while it was read, or a recording has no answer
         except Exception as error:
-            return TOO_SLOW if time.monotonic() > self._over else _failure(error)
+            return self._failed(error)
 
     def _read(self) -> bytes | Failure | None:
         assert self._pieces is not None  # noqa: S101 - a flow reads only what it has opened
         try:
             with deadline.until(self._over):
                 return next(self._pieces, None)
+        except BeatraError:
+            raise  # our own: a recording ends here
         except Exception as error:
-            return TOO_SLOW if time.monotonic() > self._over else _failure(error)
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> Failure:
+        late = time.monotonic() > self._over and taping.reel_of(error) is None  # a tape says so itself
+        return TOO_SLOW if late else _failure(error)
 
     def _drain(self) -> None:
         """Read the end of a finished stream; a server that keeps it open is hung up on."""
@@ -344,10 +399,13 @@ def _shut(sock: Any) -> None:  # noqa: ANN401
 class AsyncTransport:
     """The same, awaited. Connections belong to an event loop; in another loop new ones are made."""
 
-    def __init__(self, base_url: str, key: Secret) -> None:
+    def __init__(self, base_url: str, key: Secret, tape: taping.Tape | None = None) -> None:
         self.base_url = base_url
         self.key = key
-        self._http: httpx.AsyncClient = _configured(httpx.AsyncClient, _options(base_url, key))
+        self.tape = tape
+        self._http: httpx.AsyncClient = _taped(
+            httpx.AsyncClient, _options(base_url, key), tape, base_url, key
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._foreign: dict[str, tuple[asyncio.AbstractEventLoop, httpx.AsyncClient]] = {}
 
@@ -355,7 +413,7 @@ class AsyncTransport:
         """Return a client for an address outside the API: it has never seen the key."""
         kind, loop = foreign.kind(url), asyncio.get_running_loop()
         if kind not in self._foreign or self._foreign[kind][0] is not loop:
-            http: httpx.AsyncClient = _configured(httpx.AsyncClient, foreign.options(url))
+            http: httpx.AsyncClient = _taped(httpx.AsyncClient, foreign.options(url), self.tape, "", self.key)
             foreign.no_cookies(http)
             self._foreign[kind] = loop, http
         return self._foreign[kind][1]
@@ -366,7 +424,8 @@ class AsyncTransport:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None:
-                self._http = _configured(httpx.AsyncClient, _options(self.base_url, self.key))
+                options = _options(self.base_url, self.key)
+                self._http = _taped(httpx.AsyncClient, options, self.tape, self.base_url, self.key)
             self._loop = loop
         return self._http
 
@@ -396,6 +455,7 @@ class AsyncRun(Generic[T]):
         self._flow = flow
         self._response: httpx.Response | None = None
         self._pieces: AsyncIterator[bytes] | None = None
+        self._skipped = 0.0
 
     def __aiter__(self) -> AsyncRun[T]:
         return self
@@ -405,6 +465,8 @@ class AsyncRun(Generic[T]):
         thrown: BaseException | None = None
         try:
             while True:
+                if (tape := self._transport.tape) is not None:
+                    tape.clock.skip(self._skipped)
                 try:
                     wish = self._flow.throw(thrown) if thrown else self._flow.send(outcome)
                 except StopIteration as end:
@@ -431,20 +493,24 @@ class AsyncRun(Generic[T]):
             await self.close_response()  # an earlier answer that was not read to its end
             return await self._send(wish)
         if isinstance(wish, Pause):
-            await asyncio.sleep(wish.seconds)
+            tape = self._transport.tape
+            waited = wish.seconds if tape is None else tape.pause(wish.seconds)
+            self._skipped += wish.seconds - waited
+            await asyncio.sleep(waited)
         else:
             await self._drain()
         return None
 
     async def _send(self, wish: Send | Open) -> Answer | Failure:
         transport = self._transport
+        over = time.monotonic() + wish.seconds
         try:
             async with asyncio.timeout(wish.seconds):
                 if isinstance(wish, Open):
-                    if (refused := await asyncio.to_thread(foreign.check, wish)) is not None:
+                    if (refused := await asyncio.to_thread(_refused, transport, wish)) is not None:
                         return refused
                     http = transport.foreign(wish.url)
-                    response = await http.send(_foreign_request(http, wish), stream=True)
+                    response = await http.send(_until(_foreign_request(http, wish), over), stream=True)
                     if (refused := foreign.check_peer(wish, response)) is not None:
                         await response.aclose()
                         return refused
@@ -452,7 +518,7 @@ class AsyncRun(Generic[T]):
                     http = transport.http
                     with _file_of(wish) as file:
                         request = _request(http, transport.base_url, wish, file)
-                        response = await http.send(request, stream=True)
+                        response = await http.send(_until(request, over), stream=True)
                 if _stays_open(response, wish):
                     self._response, self._pieces = response, response.aiter_bytes()
                     return _answer(response, stays_open=True)
@@ -475,6 +541,8 @@ class AsyncRun(Generic[T]):
         assert self._pieces is not None  # noqa: S101
         try:
             return await anext(self._pieces, None)
+        except BeatraError:
+            raise  # our own: a recording ends here
         except Exception as error:
             return _failure(error)
 

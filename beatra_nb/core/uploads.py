@@ -173,6 +173,7 @@ def upload(context: Context, request: UploadRequest, progress: Callable[[int], N
         duration=source.duration,
         request_id=sent.answer.request_id,
         sandbox=sent.answer.sandbox,
+        recorded=sent.answer.recorded,
         metadata=request.metadata,
         elapsed=ledger.elapsed(),
         raw=body,

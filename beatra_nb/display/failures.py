@@ -14,6 +14,9 @@ _TITLES = {
     "ConfigurationError": "The settings need a change",
     "SandboxUnavailable": "The sandbox cannot start here",
     "InvalidInput": "An argument cannot be used",
+    "UnknownPrompt": "There is no such prompt",
+    "BudgetExceeded": "The budget has no room for this",
+    "NotRecorded": "This was not recorded",
     "ConnectionFailed": "The connection failed",
     "Timeout": "No answer in time",
     "TaskTimeout": "The task is not over yet",
@@ -34,6 +37,7 @@ _TITLES = {
     "BeatraError": "Something went wrong",
 }
 _UNSENT = "Not as it stands. Nothing was sent, so nothing was charged."
+_UNROOMED = "Yes, once the budget allows more. Nothing was sent, so nothing was charged."
 _RESUME = "Not by running the cell again, which would begin another job: bn.pending() comes back to this one."
 _NEW_CALL = (
     "Yes, as a new call, which may be charged as well. What had arrived is kept in the error's .reply."
@@ -41,6 +45,8 @@ _NEW_CALL = (
 _AGAIN = {
     "ConfigurationError": _UNSENT,
     "InvalidInput": _UNSENT,
+    "BudgetExceeded": _UNROOMED,
+    "NotRecorded": _UNSENT,
     "IncompleteStream": _NEW_CALL,
     "InvalidData": "Yes, as a new call, charged like any other. This answer is kept in the error's .reply.",
     "TaskTimeout": "No need: the task goes on by itself. error.task.wait() comes back to it.",

@@ -26,6 +26,7 @@ from beatra_nb.display.view import (
     Details,
     Fields,
     Image,
+    Marked,
     Message,
     Meter,
     Note,
@@ -97,10 +98,19 @@ def _text(view: Text) -> str:
     return f'<span dir="auto" style="{style}">{html_text(view.text)}</span>'
 
 
+def _marked(view: Marked) -> str:
+    mark = f"padding:.05em .3em;border-radius:4px;background:rgba({_RGB['info']},.16);font-weight:600"
+    pieces = "".join(
+        f'<span style="{mark}">{html_text(piece)}</span>' if out else html_text(piece)
+        for piece, out in view.pieces
+    )
+    return f'<span dir="auto" style="{_WRAP}">{pieces}</span>'
+
+
 def _block(view: View) -> str:
     """Give a small thing a line of its own."""
     inner = _html(view)
-    return f'<div dir="auto">{inner}</div>' if isinstance(view, Text) else inner
+    return f'<div dir="auto">{inner}</div>' if isinstance(view, Text | Marked) else inner
 
 
 def _prose(view: Prose) -> str:
@@ -265,6 +275,7 @@ def _card(view: Card) -> str:
 
 _WRITERS: dict[type, Callable[[Any], str]] = {
     Text: _text,
+    Marked: _marked,
     Prose: _prose,
     Code: _code,
     Badge: _badge,

@@ -138,7 +138,9 @@ class _Terminal:
         self._write(self._cleaner.clean(text))
 
     def finish(self, reply: Reply) -> None:
-        if not self._any:
+        if reply.repairs:  # what stands above is not the answer that counts
+            self._write(("" if self._fresh else "\n") + "── It did not fit, and was asked for again:\n")
+        if reply.repairs or not self._any:
             self.add(reply.text)
         self._write(("" if self._fresh else "\n") + f"── {footer(reply)}\n")
 
@@ -204,8 +206,12 @@ def footer(reply: Reply) -> str:
     parts = [reply.model]
     if reply.sandbox:
         parts.append("sandbox")
+    if reply.recorded is not None:
+        parts.append(f"recorded {reply.recorded:%Y-%m-%d}")
     if reply.usage is not None and reply.usage.completion_tokens:
         parts.append(f"{reply.usage.completion_tokens} tokens")
+    if reply.repairs:
+        parts.append(f"asked for again {reply.repairs}×, each answer charged")
     if reply.request_id:
         parts.append(f"request id {reply.request_id}")
     if not reply.complete:

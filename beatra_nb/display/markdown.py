@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from beatra_nb.display import prose_markdown
+from beatra_nb.display import prose_markdown, tex
 from beatra_nb.display.escapes import md_cell, md_code, md_fence, md_lines, md_text
 from beatra_nb.display.view import (
     Audio,
@@ -16,6 +16,7 @@ from beatra_nb.display.view import (
     Details,
     Fields,
     Image,
+    Marked,
     Message,
     Meter,
     Note,
@@ -43,6 +44,8 @@ def _inline(view: View) -> str:
     if isinstance(view, Text):
         text = md_text(view.text)
         return f"**{text}**" if view.strong and text.strip() == text != "" else text
+    if isinstance(view, Marked):
+        return _marked(view)[0].replace("\\\n", " ")
     if isinstance(view, Badge):
         value = md_code(view.value) if view.copy else md_text(view.value)
         if view.tone != "plain" and not view.value:
@@ -63,6 +66,23 @@ def _text(view: Text) -> list[str]:
     return [md_lines(view.text)]
 
 
+def _marked(view: Marked) -> list[str]:
+    text = "".join(piece for piece, _ in view.pieces)
+    if tex.is_active(text):
+        return [md_lines(text)]  # a formula may reach over several pieces
+    parts = [
+        md_code(piece) if out else _between(piece) if at else md_text(piece)
+        for at, (piece, out) in enumerate(view.pieces)
+    ]
+    return ["\\\n".join(line or "&nbsp;" for line in "".join(parts).strip("\n").split("\n"))]
+
+
+def _between(text: str) -> str:
+    """Write a text that follows a piece on the same line: blanks at its beginning are no indent."""
+    inner = text.lstrip(" ")
+    return text[: len(text) - len(inner)] + (md_text(inner) if inner else "")
+
+
 def _code(view: Code) -> list[str]:
     return [md_text(view.label), md_fence(view.text, view.language)]
 
@@ -80,9 +100,15 @@ def _note(view: Note) -> list[str]:
 
 
 def _fields(view: Fields) -> list[str]:
-    return [
-        "\n".join(f"- {md_text(name)}: {_inline(value)}".replace("\\\n", " ") for name, value in view.rows)
-    ]
+    return ["\n".join(_field(name, value) for name, value in view.rows)]
+
+
+def _field(name: str, value: View) -> str:
+    if isinstance(value, Fields | Table):  # a list in the list, or a table in it
+        gap = "\n" if isinstance(value, Fields) else "\n\n"
+        inner = "\n".join(f"  {line}".rstrip() for line in _blocks(value)[0].split("\n"))
+        return f"- {md_text(name)}:{gap}{inner}"
+    return f"- {md_text(name)}: {_inline(value)}".replace("\\\n", " ")
 
 
 def _table(view: Table) -> list[str]:
@@ -128,6 +154,7 @@ def _quote(block: str) -> str:
 
 _WRITERS: dict[type, Callable[[Any], list[str]]] = {
     Text: _text,
+    Marked: _marked,
     Prose: lambda view: [prose_markdown.to_markdown(view.text)],
     Code: _code,
     Badge: _line,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from beatra_nb.display.clean import one_line, safe_repr, safe_str
-from beatra_nb.display.view import Badge, Code, Fields, Prose, Stack, Text, View
+from beatra_nb.display.view import Badge, Code, Prose, Stack, Text, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,29 +91,6 @@ def as_json(value: object, scope: Scope, label: str = "") -> Code:
     if len(text) > scope.room:
         text = f"{text[: scope.room]}\n… {len(text) - scope.room:,} more characters"
     return Code(text, "json", label)
-
-
-def parsed(value: object, scope: Scope) -> View:
-    """Return an object that was parsed from an answer: a model's fields as a small table, else its JSON."""
-    names = list(get(type(value), "model_fields", None) or ())
-    if not names:
-        return as_json(value, scope)
-    return Fields(tuple((name, _value(get(value, name), scope)) for name in names[: scope.rows]))
-
-
-def _value(value: object, scope: Scope) -> View:
-    if value is None:
-        return Text("none", quiet=True)
-    if isinstance(value, str):
-        return plain(value, scope, "the object")
-    if isinstance(value, bool | int | float | Decimal):
-        return Text(safe_str(value))
-    try:
-        dumped = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-        text = json.dumps(dumped, ensure_ascii=False, default=lambda item: item.model_dump(mode="json"))
-    except Exception:
-        text = safe_repr(value, scope.room)
-    return plain(text, scope, "the object")
 
 
 def seconds(value: object) -> str:
@@ -201,8 +179,15 @@ def usage_badges(usage: object, *, small: bool = False) -> list[View]:
 
 
 def sandbox_badge(obj: object) -> list[View]:
-    """Return the mark that nobody may take this for the live service."""
-    return [Badge("sandbox", tone="info")] if get(obj, "sandbox", False) is True else []
+    """Return the marks that nobody may take this for the live service, or for its answer of today."""
+    sandbox: list[View] = [Badge("sandbox", tone="info")] if get(obj, "sandbox", False) is True else []
+    return [*sandbox, *recorded_badge(obj)]
+
+
+def recorded_badge(*objects: object) -> list[View]:
+    """Return the mark of what is on a cassette, with the day; of several, the last one's."""
+    moments = [moment for obj in objects if isinstance(moment := get(obj, "recorded"), datetime)]
+    return [Badge("recorded", f"{max(moments):%Y-%m-%d}", tone="info")] if moments else []
 
 
 def id_badge(obj: object, label: str = "request id") -> list[View]:

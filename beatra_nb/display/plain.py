@@ -17,6 +17,7 @@ from beatra_nb.display.view import (
     Details,
     Fields,
     Image,
+    Marked,
     Message,
     Meter,
     Note,
@@ -140,6 +141,7 @@ def _card(view: Card) -> list[str]:
 
 _WRITERS: dict[type, Callable[[Any], list[str]]] = {
     Text: lambda view: _split(view.text),
+    Marked: lambda view: _split("".join(piece for piece, _ in view.pieces)),
     Prose: lambda view: _split(view.text.strip("\n")),
     Code: _code,
     Badge: _badge,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from beatra_nb.display.clean import one_line
+from beatra_nb.display.data import parsed
 from beatra_nb.display.pieces import (
     NORMAL,
     Scope,
@@ -13,9 +14,9 @@ from beatra_nb.display.pieces import (
     figure,
     get,
     id_badge,
-    parsed,
     plain,
     prose,
+    recorded_badge,
     sandbox_badge,
     seconds,
     usage_badges,
@@ -93,7 +94,7 @@ def chat(obj: Any, scope: Scope) -> View:  # noqa: ANN401
         Stack(tuple(body)),
         label="Conversation",
         title=Text(one_line(get(obj, "title") or "Conversation", 200), strong=True),
-        footer=Row((*sandbox, *total, *usage_badges(get(obj, "usage")))),
+        footer=Row((*sandbox, *recorded_badge(*answers), *total, *usage_badges(get(obj, "usage")))),
     )
 
 
@@ -176,7 +177,21 @@ def _body(obj: Any, scope: Scope, where: str) -> list[View]:  # noqa: ANN401
         out.append(Note(f"Cut short{': ' + why if why else ''}. This is not the whole answer.", "warn"))
     elif (reason := get(obj, "finish_reason")) in _STOPPED:
         out.append(Note(_STOPPED[reason], "warn"))
+    if repairs := _repairs(obj):
+        out.append(
+            Note(
+                f"An answer did not fit the schema, so it was asked for again: {repairs + 1:,} answers in all, "
+                "each of them charged. The usage is their sum.",
+                "plain",
+            )
+        )
     return out
+
+
+def _repairs(obj: object) -> int:
+    """Return how often the answer was asked for again."""
+    repairs = get(obj, "repairs", 0)
+    return repairs if type(repairs) is int and repairs > 0 else 0
 
 
 def _refusal(obj: object) -> str:
@@ -209,6 +224,8 @@ def _footer(obj: object, *, small: bool = False) -> list[View]:
         out.append(Badge(f"fallback: {one_line(asked, 80)} was not available", tone="warn"))
     elif asked not in ("", "auto", model):
         out.append(Badge("asked for", one_line(asked, 100)))
+    if repairs := _repairs(obj):
+        out.append(Badge(f"{repairs:,} {'repair' if repairs == 1 else 'repairs'}", tone="warn"))
     out += usage_badges(get(obj, "usage"), small=small)
     if time := seconds(get(obj, "elapsed")):
         out.append(Badge("", time))

@@ -8,7 +8,7 @@ from typing import Any
 
 from beatra_nb.display import tasks
 from beatra_nb.display.clean import one_line
-from beatra_nb.display.pieces import Scope, figure, get, id_badge, sandbox_badge, words
+from beatra_nb.display.pieces import Scope, figure, get, id_badge, recorded_badge, sandbox_badge, words
 from beatra_nb.display.view import Badge, Card, Note, Row, Stack, Table, Text, View
 
 _UNITS = ((86_400 * 365, "y"), (86_400, "d"), (3600, "h"), (60, "min"))
@@ -66,7 +66,7 @@ def pending_list(obj: Any, scope: Scope) -> View:  # noqa: ANN401
     counts += [Badge("", f"{len(lost):,} lost")] if lost else []
     counts += [Badge("", f"{len(unheard):,} without an answer")] if unheard else []
     sandbox = [Badge("sandbox", tone="info")] if any(get(item, "sandbox") is True for item in items) else []
-    footer = (*sandbox, *counts)
+    footer = (*sandbox, *recorded_badge(*items), *counts)
     return Card(
         Stack(tuple(body)),
         label="Pending tasks",
@@ -115,7 +115,8 @@ def _table(items: Sequence[object]) -> Table:
         ("Status", [next(iter(tasks.status_badge(words(get(item, "status")))), Text("")) for item in items]),
         ("Title", [Text(tasks.title_of(item)) for item in items]),
         ("Model", [Text(tasks.models_of(item)) for item in items]),
-        ("Age", [Text(age(get(item, "created_at"), now)) for item in items]),
+        # Of what is on a cassette, its age is the one that it had.
+        ("Age", [Text(age(get(item, "created_at"), get(item, "recorded") or now)) for item in items]),
     ]
     credits = [_credits(get(item, "billing")) for item in items]
     if any(credits):  # summaries do not tell of them

@@ -16,6 +16,7 @@ from beatra_nb.display.pieces import (
     get,
     id_badge,
     plain,
+    recorded_badge,
     sandbox_badge,
     seconds,
     words,
@@ -344,6 +345,7 @@ def footer(obj: object) -> str:
         takes,
         models_of(obj),
         "sandbox" if get(obj, "sandbox") is True else "",
+        *(f"{badge.label} {badge.value}" for badge in recorded_badge(obj) if isinstance(badge, Badge)),
         cost_of(obj),
         f"task {ident}" if ident else "",
     )

@@ -22,6 +22,13 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Marked:
+    """Text in which some pieces stand out, line breaks kept: pairs of a piece and whether it does."""
+
+    pieces: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Prose:
     """Markdown that a model wrote."""
 
@@ -171,6 +178,7 @@ class Columns:
 
 View: TypeAlias = Union[  # noqa: UP007 - the classes above name it before it exists
     Text,
+    Marked,
     Prose,
     Code,
     Badge,

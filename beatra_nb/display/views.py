@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from beatra_nb.display import clips, failures, replies, status, task_lists, tasks
+from beatra_nb.display import batches, budgets, clips, failures, prompts, replies, status, task_lists, tasks
 from beatra_nb.display.clean import one_line, safe_repr
 from beatra_nb.display.panels import chat_box, compare, music_studio, prompt_builder, task_board
 from beatra_nb.display.pieces import (
@@ -159,13 +159,16 @@ def _health(obj: Any, scope: Scope) -> View:  # noqa: ANN401
 
 
 def _client(obj: Any, scope: Scope) -> View:  # noqa: ANN401
-    sandbox = get(obj, "mode") == "sandbox"
+    sandbox, cassette = get(obj, "mode") == "sandbox", get(obj, "cassette")
     # Asking a client in sandbox mode for its address would start the sandbox: a look must not do that.
-    where = "the sandbox of this process" if sandbox else one_line(get(obj, "base_url"), 300)
+    started = sandbox or get(obj, "uses_sandbox") is True
+    where = "the sandbox of this process" if started else one_line(get(obj, "base_url"), 300)
     fields: list[tuple[str, View]] = [
         ("Mode", Badge("sandbox", tone="info") if sandbox else Text(one_line(get(obj, "mode"), 60))),
         ("Address", Text(where)),
     ]
+    if cassette is not None:
+        fields.append(("Cassette", Text(one_line(short_path(cassette), 300))))
     if isinstance(journal := get(obj, "journal_on"), bool):
         fields.append(("Journal", Text("on" if journal else "off")))
     return Card(Fields(tuple(fields)), label="Client", title=Text(type(obj).__name__, strong=True))
@@ -227,7 +230,7 @@ def _telling(name: str, rows: list[dict[str, Any]]) -> bool:
     """Whether a column is worth its room: one that is empty, or counts single attempts only, is not."""
     if name == "attempts":
         return any((row.get(name) or 0) != 1 for row in rows)
-    return name not in ("credits", "total_tokens") or any(row.get(name) is not None for row in rows)
+    return name not in ("credits", "total_tokens", "prompt") or any(row.get(name) is not None for row in rows)
 
 
 def _cell(name: str, row: dict[str, Any]) -> View:
@@ -283,6 +286,15 @@ _MAKERS: dict[str, Callable[[Any, Scope], View]] = {
     "beatra_nb.core.conversation:Turn": replies.turn,
     "beatra_nb.core.errors:BeatraError": failures.error,
     "beatra_nb.core.errors:Interrupted": failures.error,
+    "beatra_nb.batch.batch:Progress": batches.progress,
+    "beatra_nb.batch.result:BatchResult": batches.result,
+    "beatra_nb.batch.result:Summary": batches.summary,
+    "beatra_nb.batch.outcome:Outcome": batches.outcome,
+    "beatra_nb.core.budget:Budget": budgets.budget,
+    "beatra_nb.core.purse:Spent": budgets.spent,
+    "beatra_nb.core.purse:Left": budgets.spent,
+    "beatra_nb.core.prompt:Prompt": prompts.prompt,
+    "beatra_nb.core.prompt_dir:PromptLibrary": prompts.library,
     "beatra_nb.core.client:Client": _client,
     "beatra_nb.core.client:AsyncClient": _client,
     "beatra_nb.sandbox:Sandbox": _sandbox,

@@ -6,11 +6,14 @@ anything, and a service that does not answer at once is left alone.
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import os
 import re
 import sys
+import types
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from beatra_nb.core import seams
 from beatra_nb.core.client import Client
@@ -138,10 +141,16 @@ def _plays(capabilities: tuple[str, ...]) -> bool:
 
 
 def _is_schema(value: object) -> bool:
-    # Without pydantic loaded there is no class of its kind.
-    pydantic = sys.modules.get("pydantic")
-    model = isinstance(value, type) and pydantic is not None and issubclass(value, pydantic.BaseModel)
-    return model or isinstance(value, Mapping)
+    # Of all that may be one, what somebody has made for it: not int, and not every class that was imported.
+    pydantic = sys.modules.get("pydantic")  # if it is not loaded there is no class of its kind
+    models = (enum.Enum, *([pydantic.BaseModel] if pydantic is not None else []))
+    if isinstance(value, type) and not isinstance(value, types.GenericAlias):
+        return (
+            issubclass(value, models)
+            or dataclasses.is_dataclass(value)
+            or hasattr(value, "__required_keys__")
+        )
+    return isinstance(value, Mapping) or bool(get_args(value))
 
 
 def _safely(fits: Callable[[object], bool], value: object) -> bool:

@@ -228,9 +228,7 @@ CHAT = Magic(
         Option(
             "system", "how the model shall behave", "text", "TEXT", '"You answer in one sentence."', short="s"
         ),
-        Option(
-            "schema", "a pydantic class or a JSON schema that the answer shall fit", "name", "NAME", "City"
-        ),
+        Option("schema", "a type or a JSON schema that the answer shall fit", "name", "NAME", "City"),
         Option("chat", "go on with this bn.Chat; it is made where there is none", "name", "NAME", "tutor"),
         _INTO,
         Option("temperature", "from 0 (steady) to 2 (wild)", "number", "NUMBER", "0.2", "t"),

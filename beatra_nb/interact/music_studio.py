@@ -444,7 +444,7 @@ class MusicStudio(StudioFields):
 
     async def _ask_balance(self) -> None:
         """Say what is left, where that can be known: the API does not tell it, the sandbox of this process does."""
-        box = running_sandbox() if self._base._settings.base_url is None else None
+        box = running_sandbox() if self._base.mode == "sandbox" else None
         if box is not None:
             with contextlib.suppress(BeatraError):
                 self._doc.set("balance", value=credits_of(await asyncio.to_thread(lambda: box.balance)))

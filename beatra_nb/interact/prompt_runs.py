@@ -24,7 +24,7 @@ FACTS = ("model", "request_id", "tokens", "credits", "seconds", "finish_reason",
 # Ends of an answer that is not all that the model would have said.
 CUT = {"length": "cut off at max tokens", "content_filter": "cut off by the content filter"}
 # What is written for people alone makes no version.
-_SENT = tuple(each.name for each in fields(Prompt) if each.name not in ("name", "notes"))
+_SENT = tuple(each.name for each in fields(Prompt) if each.init and each.name not in ("name", "notes"))
 
 
 @dataclass(slots=True)

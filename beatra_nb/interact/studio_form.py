@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from beatra_nb.core.errors import APIError, BeatraError, InvalidInput
 from beatra_nb.core.music import FAMILIES, PRICES, MusicRequest, price_of
-from beatra_nb.core.settings import is_loopback
 from beatra_nb.display.clean import one_line, visible
 
 if TYPE_CHECKING:
@@ -118,8 +116,7 @@ def family_of(model: str) -> str:
 
 def takes_sandbox_options(client: BaseClient) -> bool:
     """Whether a client may be talking to a sandbox, which has options of its own."""
-    url = client._settings.base_url
-    return url is None or is_loopback(urlsplit(url).hostname or "")
+    return client.takes_sandbox_options
 
 
 def fields_of(model: str, *, sandbox: bool) -> tuple[Option, ...]:

@@ -7,7 +7,9 @@ idempotency key, where it comes by header), so that a retry succeeds.
 
 =====================  ==============================================================================
 any code of the table  its envelope, status and flag; options ``status``, ``retryable``, ``message``,
-                       ``retry_after`` (seconds, ``date`` or ``date:SECONDS`` for an HTTP date, or any text)
+                       ``retry_after`` (seconds, ``date`` or ``date:SECONDS`` for an HTTP date, or any text),
+                       ``param`` (a JSON Pointer) and ``fields`` (names with ``+`` between them, for
+                       ``details.unsupported_fields``): ``unsupported_option;fields=response_format``
 ``429``, ``500``, …    an envelope with that status; the same options (``500:retryable=false``)
 ``unknown_code``       a code that no table has; options ``code``, ``status``, ``retryable``
 ``conflict``           409, as for an idempotency key used with another body
@@ -31,7 +33,8 @@ any code of the table  its envelope, status and flag; options ``status``, ``retr
 Every fault takes ``on=SEGMENT``: it strikes only requests with that first segment below ``/v1`` (``chat``, ``music``,
 ``tasks``, ``uploads``, ``models``, ``catalog``, ``health``), ``cancel`` for the cancelling of a task (which is not
 ``tasks`` then), or ``cdn`` for files. A queued fault waits for its request and lets others pass:
-``inject("reset:after;on=tasks")``. Faults of the work wait for a request to ``music`` without being told.
+``inject("reset:after;on=tasks")``. With ``share=0.05`` it strikes that part of the requests, chosen at random (the
+same ones each time), until ``clear()``. Faults of the work wait for a request to ``music`` without being told.
 
 The envelopes, pages and empty bodies come before any work. All others strike on the wire **after** the work
 is done and remembered, whatever the client does: the hard case for whoever must not pay twice. A plain answer
@@ -41,6 +44,7 @@ meets ``cut`` as ``short_body``, ``stall`` as silence, and ``midstream`` as the 
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections import OrderedDict
@@ -67,7 +71,10 @@ _BY_STATUS = {
     429: "rate_limited",
     503: "model_unavailable",
 }
-_OPTIONS = frozenset({"times", "status", "retryable", "retry_after", "message", "code", "after", "on"})
+_OPTIONS = frozenset({
+    "times", "status", "retryable", "retry_after", "message", "code", "after", "on", "param", "fields",
+    "share",
+})  # fmt: skip
 _SEGMENTS = ("chat", "music", "tasks", "cancel", "uploads", "models", "catalog", "health", "cdn")
 _COUNTED = 10_000
 
@@ -115,6 +122,8 @@ class Fault:
             raise ValueError(f"on is one of {', '.join(_SEGMENTS)}")
         for option in ("times", "after"):
             _count(self.options.get(option, "1"))
+        if not 0 <= float(self.options.get("share", "1")) <= 1:
+            raise ValueError("share is a part from 0 to 1")
         _status(self.options.get("status", "200"))
         retry_after = self.options.get("retry_after", "1")
         if retry_after.startswith("date"):
@@ -181,6 +190,10 @@ class Fault:
             self.options.get("message") or (None if code in CODES else "Something that no table knows."),
             status=int(self.options["status"]) if "status" in self.options else status,
             retryable=retryable,
+            param=self.options.get("param"),
+            details={"unsupported_fields": fields.split("+")}
+            if (fields := self.options.get("fields"))
+            else None,
             headers=self._retry_after(),
         )
 
@@ -228,6 +241,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._queue: list[Fault] = []
+        self._scattered: list[tuple[Fault, float, random.Random]] = []
         self._struck: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._lock = threading.Lock()
         self._closing = asyncio.Event()
@@ -238,12 +252,17 @@ class Faults:
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
             raise InvalidInput("times must be a whole number from 1.")
         with self._lock:
-            self._queue.extend([fault] * times)
+            if "share" in fault.options:
+                chance = random.Random(spec)  # noqa: S311 - repeatable on purpose, no secret
+                self._scattered.append((fault, float(fault.options["share"]), chance))
+            else:
+                self._queue.extend([fault] * times)
 
     def clear(self) -> None:
         """Forget what is queued."""
         with self._lock:
             self._queue.clear()
+            self._scattered.clear()
 
     def close(self) -> None:
         """End every pause; called in the server's own loop."""
@@ -255,6 +274,9 @@ class Faults:
             for at, waiting in enumerate(self._queue):
                 if waiting.strikes(scope):
                     return self._queue.pop(at)
+            for fault, share, chance in self._scattered:
+                if fault.strikes(scope) and chance.random() < share:
+                    return fault
         asked = header(scope, b"x-sandbox-fault")
         if asked is None:
             return None

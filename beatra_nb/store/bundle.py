@@ -87,7 +87,11 @@ class SupportBundle(Showable):
             "about": "A support bundle of beatra_nb: no key, no prompt, no answer, no user or host name.",
             "request_id": self.request_id,
             "made": self.made.isoformat(timespec="seconds"),
-            "calls": [plain(entry) for entry in self.entries],
+            # What a prompt is called is its author's affair.
+            "calls": [
+                {name: value for name, value in plain(entry).items() if name != "prompt"}
+                for entry in self.entries
+            ],
             "versions": dict(self.versions),
             "system": dict(self.system),
             "settings": dict(self.settings),

@@ -1,4 +1,4 @@
-"""One row of the journal: what a call leaves behind. Never a prompt, an answer or a key."""
+"""One row of the journal: what a call leaves behind. Never a prompt's text, an answer or a key."""
 
 from __future__ import annotations
 
@@ -57,6 +57,8 @@ class Entry(Showable):
         True when the sandbox answered, not the live service.
     task_id : str or None
         The task that the call made or looked at.
+    prompt : str or None
+        The prompt that it was made from, with the version: ``"translate@3f2a91c0"``.
     process : int
         The id of the process that called: which kernel it was.
     id : int or None
@@ -82,6 +84,7 @@ class Entry(Showable):
     base_url: str | None = None
     sandbox: bool = False
     task_id: str | None = None
+    prompt: str | None = None
     process: int = field(default_factory=os.getpid)
     id: int | None = None
 
@@ -98,6 +101,7 @@ SEARCHED: tuple[str, ...] = (
     "request_id",
     "idempotency_key",
     "task_id",
+    "prompt",
     "verb",
     "status",
     "asked_model",
@@ -131,6 +135,7 @@ def to_row(entry: Entry) -> tuple[object, ...]:
         _text(entry.base_url),
         1 if entry.sandbox else 0,
         _text(entry.task_id),
+        _text(entry.prompt),
         _whole(entry.process),
     )
 

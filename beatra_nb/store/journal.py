@@ -29,7 +29,7 @@ from beatra_nb.store.entry import COLUMNS, FIELDS, SEARCHED, Entry, from_row, to
 from beatra_nb.store.migrations import NewerJournalError, version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pandas
 
@@ -43,6 +43,7 @@ WAITING = 1000  # rows kept in memory meanwhile; the oldest give way
 SHOWN = 50
 LONGEST_SEARCH = 1000  # longer than anything a row holds
 PAGE = 500
+TOGETHER = 40  # rows that one statement writes: their values are below every SQLite's bound
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
@@ -103,6 +104,22 @@ class Journal:
             self._tell("entry", f"A call left no row in the journal: its entry is not usable ({problem}).")
             return None
         return self.write(_INSERT, row)
+
+    def record_many(self, entries: Sequence[Entry]) -> None:
+        """Write many rows, a few dozen with each statement. Never raises, like ``record``."""
+        rows = []
+        for entry in entries:
+            try:
+                rows.append(to_row(entry))
+            except Exception as problem:
+                self._tell(
+                    "entry", f"A call left no row in the journal: its entry is not usable ({problem})."
+                )
+        for start in range(0, len(rows), TOGETHER):
+            part = rows[start : start + TOGETHER]
+            values = ", ".join([f"({', '.join('?' * len(COLUMNS))})"] * len(part))
+            statement = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES {values}"  # noqa: S608
+            self.write(statement, tuple(value for row in part for value in row))
 
     def change(self, statement: str, values: tuple[object, ...], *, patience: float = 0.0) -> int | None:
         """Run one statement now, and return how many rows it changed; None if that cannot be.

@@ -102,6 +102,8 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX uploads_same ON uploads (place, size, sha256)",
         ),
     ),
+    # Which prompt a call was made from, such as "translate@3f2a91c0": a name and a hash, never the text.
+    Migration("prompts of calls", ("ALTER TABLE calls ADD COLUMN prompt TEXT",)),
 )
 
 

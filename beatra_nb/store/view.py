@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from beatra_nb.store.journal import Journal
 
 # The columns worth a look; an entry has more.
-COLUMNS = ("time", "verb", "model", "status", "total_tokens", "credits", "duration", "attempts", "request_id")
+COLUMNS = (
+    "time", "verb", "prompt", "model", "status", "total_tokens", "credits", "duration", "attempts", "request_id",
+)  # fmt: skip
 
 # How a column is kept in a frame. Credits become floats there, for arithmetic; entries hold them exactly.
 _DTYPES = {

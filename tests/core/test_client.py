@@ -475,7 +475,7 @@ async def test_unfit_data_holds_the_reply_and_what_it_cost_is_in_the_journal(
 
     wire.say(whole(how, x_request_id="req_1"))
     with pytest.raises(bn.InvalidData) as caught:
-        await ask(kind, wire.base_url, how, schema=City)
+        await ask(kind, wire.base_url, how, schema=City, repairs=0)
     error = caught.value
     assert (error.reply.text, error.reply.complete, error.request_id) == ("Hello", True, "req_1")
     assert error.idempotency_key == wire.asked[0].headers["idempotency-key"]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import beatra_nb as bn
-from beatra_nb.core.request import ChatRequest, encode, messages_of, parse_data, response_format
+from beatra_nb.core.request import ChatRequest, encode, messages_of, parse_data
+from beatra_nb.core.typed import Shape
 
 T = TypeVar("T")
 
@@ -117,8 +118,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"tools": (tool for tool in [TOOL])}, "tools must be"),
     ({"schema": "City"}, "schema must be"),
     ({"schema": City(name="x", people=1)}, "schema must be"),
-    ({"schema": list}, "schema must be"),
+    ({"schema": [City]}, "schema must be.*Did you mean list\\[City\\]"),
     ({"schema": Strange}, "Strange has no JSON schema"),
+    ({"schema": Callable[[int], int]}, "Callable.* has no JSON schema"),
+    ({"repairs": -1}, "repairs must be"),
+    ({"repairs": True}, "repairs must be"),
+    ({"repairs": None}, "repairs must be"),
+    ({"repairs": 1.0}, "repairs must be"),
     ({"schema": City, "response_format": {"type": "json_object"}}, "not both"),
     ({"fallback": "other"}, "fallback"),
     ({"fallback": True}, "fallback"),
@@ -178,6 +184,7 @@ NAMES = [
     "schema",
     "idempotency_key",
     "fallback",
+    "repairs",
     "top_p",
 ]
 
@@ -221,8 +228,23 @@ def test_falling_back_is_another_call_that_can_be_repeated() -> None:
     assert other.wire_key == again.wire_key
 
 
+def test_further_requests_of_a_call_have_keys_of_their_own_that_can_be_repeated() -> None:
+    request = ChatRequest.of("x", model="pinned", fallback="auto", idempotency_key="k1")
+    others = [request.varied({**request.body, "seed": 1}, "words"), request.falling_back()]
+    others += [each.varied(each.body, "repair-1") for each in others]
+    assert len({each.wire_key for each in (request, *others)}) == 5, "a key says which body it was sent with"
+    assert {each.key for each in others} == {"k1"}
+    assert others[0].wire_key == request.varied({}, "words").wire_key
+    assert json.loads(others[0].json)["seed"] == 1
+
+
+def response_format(schema: Any) -> dict[str, Any]:
+    return Shape.of(schema).response_format
+
+
 def test_response_formats() -> None:
     made = response_format(City)
+    assert made == ChatRequest.of("x", schema=City).body["response_format"]
     assert made["type"] == "json_schema"
     assert made["json_schema"]["name"] == "City"
     assert made["json_schema"]["schema"]["required"] == ["name", "people"]

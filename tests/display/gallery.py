@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import math
@@ -15,9 +16,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from beatra_nb.core import errors
+from beatra_nb.core.budget import Budget
 from beatra_nb.core.conversation import Chat, Turn
+from beatra_nb.core.costs import Estimate
 from beatra_nb.core.lenient import whole
 from beatra_nb.core.media import Artifact
+from beatra_nb.core.prompt import Prompt
+from beatra_nb.core.purse import Spent
 from beatra_nb.core.reply import (
     Capability,
     CapabilityList,
@@ -257,6 +262,9 @@ def filled(text: str) -> dict[str, object]:
         "fallback": answer.with_(fallback=True, tool_calls=()),
         "data": answer.with_(data=City(name=text, districts=[text], twin=City(name=text))),
         "plain data": answer.with_(data={text: [text, {text: None}]}),
+        "records": answer.with_(data=[{text: text, "b": [text]}, {text: City(name=text)}], repairs=2),
+        "a word": answer.with_(data=text, repairs=1),
+        "a tree": answer.with_(data={text: {text: [{text: text}]}}),
         "choices": answer.with_(choices=(text, text)),
         "declined": answer.with_(text="", raw={"choices": [{"message": {"refusal": text}}]}),
         "usage": USAGE,
@@ -293,9 +301,35 @@ def filled(text: str) -> dict[str, object]:
         "lost job": LostJob(text, MADE, text, text, text),
         "notice": Notice(text),
         "traceback": Traceback(text),
+        "budget": refusing(text),
+        "spent": Spent(Decimal("0.5"), 3, 1),
+        "prompt": prompt(text),
         "unknown": Unknown(text),
         **{kind.__name__: make_error(kind, text, text) for kind in error_classes()},
     }
+
+
+def refusing(text: str) -> Budget:
+    """A budget whose check says no."""
+    budget = Budget(5, 100, check=lambda spent: text, name=text)
+    with contextlib.suppress(errors.BudgetExceeded):
+        budget.reserve(None, Estimate(Decimal(1), 1))
+    return budget
+
+
+def prompt(text: str) -> Prompt:
+    """A prompt of which every text is the text given, beside two fields."""
+    around = f"{text}{{word}}{text} {{First name!r:>3}}\n{text}"
+    return Prompt(
+        around,
+        system=around,
+        examples=[(text, text)],
+        model=text,
+        schema={"title": text, "type": text},
+        options={"stop": text},
+        name=text,
+        notes=text,
+    )
 
 
 def task_list(text: str) -> TaskList:

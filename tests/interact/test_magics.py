@@ -270,7 +270,7 @@ class TestChat:
             ("%%chat --max-tokens 1.5\nHi", "max_tokens must be a whole number of at least 1, not 1.5"),
             ("%%chat --model ''\nHi", "model must be 'auto' or a model's id"),
             ("%%chat --schema Citty\nHi", "Did you mean City?"),
-            ("%%chat --schema name\nHi", "schema must be a pydantic model class or a JSON schema"),
+            ("%%chat --schema name\nHi", "schema must be a type or a JSON schema"),
             ("%%chat --schema missing\nHi", "--schema: missing is None"),
             ("%%chat --client name\nHi", "--client: name is a str, not a bn.Client"),
             ("%%chat --chat name\nHi", "--chat: name is a str, not a bn.Chat"),
@@ -307,6 +307,9 @@ class TestChat:
         assert wire.asked[-1].json["response_format"]["json_schema"]["name"] == "City"
         good(shell, "plain = {'title': 'Place', 'type': 'object'}")
         assert good(shell, "%%chat --no-stream --schema plain\nA city").data == {"name": "Oslo"}
+        good(shell, "Cities = list[City]")
+        wire.say(http(body=completion('{"value": [{"name": "Oslo"}]}')))
+        assert good(shell, "%%chat --no-stream --schema Cities\nA city").data[0].name == "Oslo"
 
     def test_the_users_own_names_are_the_users(self, shell: InteractiveShell, wire: Wire) -> None:
         good(shell, "str = list = dict = len = print = isinstance = bn = open = None\n_ = 5")

@@ -1,0 +1,453 @@
+"""``bn.map``: rows, a prompt, an engine, and what comes back; for cells that block and for those that await.
+
+    Rows (rows.py) ── Asker (asks.py) ── engine.run ── BatchResult (result.py) or the frame with columns (columns.py)
+
+The engine runs in an event loop: of a thread of its own where the caller blocks, so that an interrupt is heard at
+once; of the caller where it awaits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from beatra_nb.batch import engine
+from beatra_nb.batch.asks import Asker
+from beatra_nb.batch.columns import columns_of, frame_of, join
+from beatra_nb.batch.engine import Job
+from beatra_nb.batch.outcome import Outcome, Trouble
+from beatra_nb.batch.pace import Pace
+from beatra_nb.batch.result import BatchResult, Summary, Tallying, Totals
+from beatra_nb.batch.rows import Rows
+from beatra_nb.batch.stop import Stop
+from beatra_nb.core import budget as budgets
+from beatra_nb.core import seams
+from beatra_nb.core.errors import BeatraError, Interrupted, InvalidInput
+from beatra_nb.store.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from beatra_nb.batch.engine import Tally
+    from beatra_nb.core.base_client import BaseClient
+    from beatra_nb.core.budget import Budget
+    from beatra_nb.core.request import ChatRequest
+    from beatra_nb.display.live_batch import BatchPainter
+
+OnError: TypeAlias = Literal["return", "raise"]
+Order: TypeAlias = Literal["input", "finished"]
+
+WATCH = 0.1  # seconds between two looks at the clock while a batch is waited for
+UNASKED = "not_asked"
+GO_ON = "The same call again goes on from there"
+
+
+@dataclass(frozen=True)
+class Progress(seams.Showable):
+    """How far a batch is: what the live card shows.
+
+    Attributes
+    ----------
+    totals : Totals
+        The figures so far.
+    rate : float or None
+        Rows a second, over the last few seconds.
+    left : float or None
+        Seconds that the rest may take.
+    active : int
+        Calls under way.
+    state : str
+        What is going on, where it is more than asking.
+    """
+
+    totals: Totals
+    rate: float | None = None
+    left: float | None = None
+    active: int = 0
+    state: str = ""
+
+
+@dataclass
+class Batch:
+    """One batch: checked when it is made, then run once.
+
+    ``bn.map`` documents the parameters.
+    """
+
+    client: BaseClient
+    rows: Rows
+    asker: Asker
+    pace: Pace
+    checkpoint: str | os.PathLike[str] | None
+    if_changed: Literal["refuse", "apart"]
+    budget: Budget | None
+    on_error: OnError
+    order: Order
+    dedupe: bool
+    show: bool
+    executor: Any = None
+    stop: Stop = field(default_factory=Stop)
+
+    def __post_init__(self) -> None:
+        self._outcomes: list[Outcome] = []
+        self._tally = Tallying(self.rows.total)
+        self._began = time.monotonic()
+        self._recent: list[tuple[float, int]] = []
+        self._painter: BatchPainter | None = None
+        self._skip: frozenset[int] = frozenset()
+        self._kept: dict[int, Outcome] = {}
+        self._raised: Outcome | None = None
+        self._generations: dict[int, int] = {}
+        self._run_id: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        client: BaseClient,
+        data: Any,  # noqa: ANN401
+        prompt: Any,  # noqa: ANN401
+        *,
+        max_active: int,
+        rate: float | str | None,
+        checkpoint: str | os.PathLike[str] | None,
+        if_changed: Literal["refuse", "apart"],
+        budget: Any,  # noqa: ANN401
+        on_error: OnError,
+        executor: Any,  # noqa: ANN401
+        order: Order,
+        progress: bool,
+        dedupe: bool,
+        **keywords: Any,  # noqa: ANN401
+    ) -> Batch:
+        """Check everything that can be checked before the first call.
+
+        Raises
+        ------
+        InvalidInput
+            If something is wrong; nothing was sent.
+        """
+        if on_error not in ("return", "raise"):
+            raise InvalidInput(f"on_error must be 'return' or 'raise', not {on_error!r:.60}.")
+        if order not in ("input", "finished"):
+            raise InvalidInput(f"order must be 'input' or 'finished', not {order!r:.60}.")
+        if "stream" in keywords or "idempotency_key" in keywords:
+            raise InvalidInput(
+                "bn.map takes neither stream= nor idempotency_key=: each row has a key of its own."
+            )
+        rows = Rows.of(data)
+        asker = Asker.of(prompt, **keywords)
+        if rows.columns is not None:
+            asker.check(rows, None)
+        elif isinstance(rows.native, Sequence) and len(rows.native):
+            asker.check(rows, rows.native[0])
+        return cls(
+            client,
+            rows,
+            asker,
+            Pace(max_active, rate=rate),
+            checkpoint,
+            if_changed,
+            _budget(budget),
+            on_error,
+            order,
+            dedupe,
+            progress,
+            executor,
+        )
+
+    # ── the two ways to run it ──
+
+    def run(self) -> Any:  # noqa: ANN401
+        """Run it to its end, and block until then."""
+        done = threading.Event()
+        came: list[Any] = []
+
+        def work() -> None:
+            try:
+                came.append(asyncio.run(self._work()))
+            except BaseException as error:
+                came.append(error)
+            finally:
+                done.set()
+
+        with self._shown():
+            # In a copy of this context: budgets hold for what is done here.
+            run = contextvars.copy_context().run
+            thread = threading.Thread(target=run, args=(work,), name="beatra-batch", daemon=True)
+            thread.start()
+            while True:
+                try:
+                    while not done.wait(WATCH):
+                        self._draw()
+                    break
+                except KeyboardInterrupt:
+                    self.stop.stop("interrupted")
+            thread.join()
+            ended = came[0]
+            if isinstance(ended, BaseException):
+                raise ended.with_traceback(None) from None
+            return self._finish(ended)
+
+    async def arun(self) -> Any:  # noqa: ANN401
+        """Run it to its end in the running loop."""
+        with self._shown():
+            watch = asyncio.get_running_loop().create_task(self._watch())
+            try:
+                ended = await self._work()
+            finally:
+                watch.cancel()
+            return self._finish(ended)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH)
+            self._draw()
+
+    async def _work(self) -> Tally:
+        with budgets.within(self.budget):
+            transport, context = self.client.many(self.pace.max_active)
+            checkpoint = (
+                None
+                if self.checkpoint is None
+                else await asyncio.to_thread(
+                    Checkpoint.open, self.checkpoint, self.asker.fingerprint, if_changed=self.if_changed
+                )
+            )
+            try:
+                return await engine.run(
+                    self._awaited_jobs() if self.rows.awaited else _Readable(self),
+                    context=context,
+                    transport=transport,
+                    pace=self.pace,
+                    on_outcome=self._take,
+                    checkpoint=checkpoint,
+                    dedupe=self.dedupe,
+                    stop=self.stop,
+                    room=_room if budgets.active() else None,
+                    blocking=isinstance(self.rows.native, Iterator),
+                    run_id=self._run_id,
+                )
+            finally:
+                if checkpoint is not None:
+                    await asyncio.to_thread(checkpoint.close)
+                await transport.close()
+
+    # ── rows ──
+
+    def jobs(self) -> Iterator[Job]:
+        """Yield the rows as they are to be asked about."""
+        for position, row in enumerate(self.rows):
+            if position not in self._skip:
+                yield self._job(position, row)
+
+    async def _awaited_jobs(self) -> AsyncIterator[Job]:
+        position = 0
+        async for row in self.rows:
+            yield self._job(position, row)
+            position += 1
+
+    def _job(self, position: int, row: object) -> Job:
+        generation = self._generations.get(position, 0)
+        if position == 0:
+            self.asker.check(self.rows, row)
+        try:
+            return Job(position, self.asker.request(row), generation)
+        except BeatraError as error:
+            return Job(position, error.with_traceback(None), generation)
+
+    # ── outcomes ──
+
+    def _take(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        self._tally.add(outcome)
+        if self.on_error == "raise" and outcome.error is not None and self._raised is None:
+            self._raised = outcome
+            self.stop.stop("a row failed")
+
+    def _finish(self, tally: Tally) -> Any:  # noqa: ANN401
+        result = self._result(tally)
+        interrupted = tally.stopped == "interrupted"
+        if not interrupted and self._raised is None and tally.trouble is None:
+            return self._give(result)
+        self._close_card(result)
+        if interrupted:
+            raise Interrupted(
+                f"Interrupted: {_rows(result.totals.done)} answered, all of them kept.",
+                hint=self._how_to_go_on(),
+                result=result,
+            )
+        trouble = tally.trouble or (self._raised.error if self._raised else None)
+        assert trouble is not None  # noqa: S101
+        raise _error(trouble, result, self._how_to_go_on(), self._raised)
+
+    def _result(self, tally: Tally) -> BatchResult:
+        outcomes = [*self._kept.values(), *self._outcomes]
+        if self.order == "input" or self.rows.kind != "plain":
+            outcomes.sort(key=lambda out: out.position)
+        listed = isinstance(self.rows.native, Sequence)
+        return BatchResult(
+            outcomes,
+            self._tally.totals(tally.elapsed),
+            self.asker.shape,
+            self._why(tally),
+            None if self.checkpoint is None else os.fspath(self.checkpoint),
+            self.rows.native if listed else None,
+            self._again(tally.run_id, outcomes) if listed else None,
+        )
+
+    def _why(self, tally: Tally) -> str | None:
+        match tally.stopped:
+            case None:
+                return None
+            case "budget":
+                left = "" if self.rows.total is None else f" of {self.rows.total:,}"
+                return (
+                    f"The budget is used up: {self._tally.done:,}{left} rows are answered. "
+                    f"{self._how_to_go_on('with a larger budget')}"
+                )
+            case _:
+                what = tally.trouble.message if tally.trouble else f"It was stopped: {tally.stopped}."
+                return f"{what} {self._how_to_go_on()}"
+
+    def _how_to_go_on(self, how: str = "") -> str:
+        if self.checkpoint is None:
+            return (
+                ".retry_failed() of the result goes on; with checkpoint= a batch goes on even after a crash."
+            )
+        return f"{GO_ON}{' ' + how if how else ''}: what is finished is in {os.fspath(self.checkpoint)!r}."
+
+    def _give(self, result: BatchResult) -> Any:  # noqa: ANN401
+        if self.rows.kind == "plain":
+            self._close_card(result)
+            return result
+        self._close_card(Summary(result.totals, result.stopped))
+        whole = _whole(result.outcomes, self.rows.total or 0)
+        if self.rows.kind == "series":
+            return frame_of(self.rows.native, columns_of(whole, self.asker.shape))
+        return join(self.rows.native, columns_of(whole, self.asker.shape, self.rows.columns or ()))
+
+    def _again(self, run_id: str, outcomes: list[Outcome]) -> Callable[[frozenset[int]], BatchResult]:
+        def again(done: frozenset[int]) -> BatchResult:
+            batch = dataclasses.replace(self, stop=Stop(), on_error="return")
+            batch._skip = done
+            batch._kept = {out.position: out for out in outcomes if out.position in done}
+            batch._generations = {out.position: out.next_generation for out in outcomes}
+            batch._run_id = run_id
+            for out in batch._kept.values():
+                batch._tally.add(dataclasses.replace(out, stored=True))
+            result = batch.run()
+            assert isinstance(result, BatchResult)  # noqa: S101 - a list gives no frame
+            return result
+
+        return again
+
+    # ── what is seen ──
+
+    def _shown(self) -> _Shown:
+        return _Shown(self)
+
+    def _draw(self) -> None:
+        if self._painter is None:
+            return
+        now = time.monotonic()
+        totals = self._tally.totals(now - self._began, times=False)
+        finished = totals.done + totals.failed - totals.resumed
+        self._recent.append((now, finished))
+        del self._recent[:-80]
+        since, before = self._recent[0]
+        rate = (finished - before) / (now - since) if now - since > 0.3 and finished > before else None
+        left = None
+        if rate and totals.total is not None:
+            left = max(0, totals.total - totals.done - totals.failed) / rate
+        self._painter.update(Progress(totals, rate, left, self.pace.active, self._state(now)))
+
+    def _state(self, now: float) -> str:
+        if self.stop.level:
+            return "stopping: what is under way has a moment to come home"
+        if (held := self.pace.held_until - now) > 0.5:
+            return f"the service asks to wait: going on in {held:.0f} s"
+        if self.pace.limit < self.pace.max_active:
+            return f"slowed down to {self.pace.limit} at once"
+        return ""
+
+    def _close_card(self, obj: object) -> None:
+        painter, self._painter = self._painter, None
+        if painter is not None:
+            painter.finish(obj)
+
+
+class _Readable(Iterable[Job]):
+    """The jobs of a batch as a list would be: read from the beginning, in place."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+
+    def __iter__(self) -> Iterator[Job]:
+        return self._batch.jobs()
+
+
+class _Shown:
+    """Shows a batch while it runs; nothing of the card stays where it ends in an error of its own."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+
+    def __enter__(self) -> None:
+        if self._batch.show:
+            from beatra_nb.display import live_batch
+
+            self._batch._painter = live_batch.batch_painter()
+
+    def __exit__(self, *_: object) -> None:
+        painter, self._batch._painter = self._batch._painter, None
+        if painter is not None:
+            painter.drop()
+
+
+def _whole(outcomes: Sequence[Outcome], total: int) -> list[Outcome]:
+    """Return one outcome for each row of a frame; rows that were not come to say so."""
+    known: Mapping[int, Outcome] = {out.position: out for out in outcomes}
+    unasked = Trouble("NotAsked", "The batch was stopped before this row.", UNASKED, retryable=True)
+    return [known.get(at) or Outcome(at, error=unasked) for at in range(total)]
+
+
+def _error(trouble: Trouble, result: BatchResult, go_on: str, row: Outcome | None) -> BeatraError:
+    """Make the error that ends a batch; what it had done is in ``.result``."""
+    from beatra_nb.core import errors
+
+    where = f"Row {row.position}: " if row is not None else "The batch stopped: "
+    message = where + trouble.message
+    about: dict[str, Any] = {
+        "hint": " ".join(part for part in (trouble.hint, go_on) if part),
+        "retryable": trouble.retryable,
+    }
+    kind = getattr(errors, trouble.type, None)
+    error: BeatraError
+    if isinstance(kind, type) and issubclass(kind, errors.APIError):
+        error = kind(message, code=trouble.code, **about)
+    elif kind in (errors.ConnectionFailed, errors.Timeout, errors.InvalidInput, errors.BudgetExceeded):
+        error = kind(message, **about)
+    else:
+        error = BeatraError(message, **about)
+    error.result = result  # type: ignore[attr-defined]
+    return error
+
+
+def _room(request: ChatRequest) -> bool:
+    return budgets.room()
+
+
+def _budget(given: Any) -> Budget | None:  # noqa: ANN401
+    """Return what was passed as ``budget=``: a function is a check of the user's own."""
+    if given is None:
+        return None
+    return budgets.budget(check=given) if callable(given) else budgets.of(given)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {'row is' if count == 1 else 'rows are'}"

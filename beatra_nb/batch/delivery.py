@@ -1,0 +1,216 @@
+"""From a finished row to its report: on the disk first, then told. Several rows share one transaction.
+
+Writing happens in a thread, so that the calls under way are not held up by the disk; a group is all that has
+finished since the last one. The journal's rows travel the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from beatra_nb.batch.outcome import Outcome, Trouble, money
+from beatra_nb.store.checkpoint import DEDUPED, PAGE, SANDBOX, Kept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from beatra_nb.store.checkpoint import Checkpoint
+    from beatra_nb.store.entry import Entry
+    from beatra_nb.store.journal import Journal
+
+GROUP = 0.02  # seconds in which finished rows gather for one transaction
+JOURNAL_GROUP = 0.25  # the journal is in no hurry
+MOST_WAITING = 2000  # finished rows that wait for the disk, before no more are begun
+_LARGEST = 2**62  # what a database and a service's arithmetic both hold
+
+
+class JournalQueue:
+    """Stands in for the journal: takes rows at once, and has them written in groups."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def record(self, entry: Entry) -> None:
+        """Take a row."""
+        self.entries.append(entry)
+
+
+class Delivery:
+    """Takes finished rows; reports them in the order in which they were finished, each once it is durable.
+
+    Attributes
+    ----------
+    problem : Exception or None
+        Why the checkpoint could not be written: rows from then on were not reported.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[Outcome], None],
+        checkpoint: Checkpoint | None,
+        journal: Journal | None,
+        on_problem: Callable[[Exception], None],
+    ) -> None:
+        self._report = report
+        self._checkpoint = checkpoint
+        self._journal = journal
+        self.queue = JournalQueue() if journal is not None else None
+        self.problem: Exception | None = None
+        self._rows: list[tuple[bytes, Outcome]] = []
+        self._loop = asyncio.get_running_loop()
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="beatra-nb checkpoint")
+        self._writing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self._on_problem = on_problem
+
+    def add(self, body: bytes, outcome: Outcome) -> None:
+        """Take a finished row."""
+        if self._checkpoint is None:
+            self._report(outcome)
+        else:
+            self._rows.append((body, outcome))
+            if len(self._rows) >= MOST_WAITING:
+                self._room.clear()
+        self._schedule(GROUP if self._rows else JOURNAL_GROUP)
+
+    async def room(self) -> None:
+        """Wait until the disk has caught up."""
+        if not self._room.is_set():
+            await self._room.wait()
+
+    async def page(self, first: int) -> list[Kept]:
+        """Read finished rows of earlier runs, in the thread that has the file."""
+        assert self._checkpoint is not None  # noqa: S101 - asked for by who knows that there is one
+        return await self._loop.run_in_executor(self._disk, self._checkpoint.page, first)
+
+    async def close(self) -> None:
+        """Write and report what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
+        try:
+            if self.problem is None and self._anything():
+                await self._write()
+        finally:
+            self._disk.shutdown(wait=False)
+
+    def _anything(self) -> bool:
+        return bool(self._rows) or (self.queue is not None and bool(self.queue.entries))
+
+    def _schedule(self, seconds: float) -> None:
+        if self._timer is None and self._writing is None and self.problem is None and self._anything():
+            self._timer = self._loop.call_later(seconds, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._writing = self._loop.create_task(self._write_on())
+
+    async def _write_on(self) -> None:
+        try:
+            await self._write()
+        finally:
+            self._writing = None
+            self._schedule(GROUP if self._rows else JOURNAL_GROUP)
+
+    async def _write(self) -> None:
+        rows, self._rows = self._rows, []
+        entries: list[Entry] = []
+        if self.queue is not None:
+            entries, self.queue.entries = self.queue.entries, []
+        try:
+            await self._loop.run_in_executor(self._disk, self._put, rows, entries)
+        except Exception as problem:
+            self._give_up(problem)
+            return
+        self._room.set()
+        try:
+            for _, outcome in rows:
+                self._report(outcome)
+        except Exception as problem:
+            self._give_up(problem)
+
+    def _give_up(self, problem: Exception) -> None:
+        self.problem = problem
+        self._room.set()
+        self._on_problem(problem)
+
+    def _put(self, rows: list[tuple[bytes, Outcome]], entries: list[Entry]) -> None:
+        if rows and self._checkpoint is not None:
+            self._checkpoint.write([kept_of(body, outcome) for body, outcome in rows])
+        if entries and self._journal is not None:
+            self._journal.record_many(entries)
+
+
+class Shelf:
+    """The rows that an earlier run has finished, read page by page beside the rows that are asked for."""
+
+    def __init__(self, delivery: Delivery, *, empty: bool) -> None:
+        self._delivery = delivery
+        self._page: dict[int, Kept] = {}
+        self._from = 0
+        self._to = 2**63 if empty else 0  # positions before this one are in the page, or nowhere
+
+    def known(self, position: int) -> bool:
+        """Whether ``find`` need not read."""
+        return self._from <= position < self._to
+
+    def peek(self, position: int) -> Kept | None:
+        """Return the row of a position that is known."""
+        return self._page.get(position)
+
+    async def find(self, position: int) -> Kept | None:
+        """Return the row of a position, if there is one."""
+        if not self.known(position):
+            rows = await self._delivery.page(position)
+            self._page = {row.position: row for row in rows}
+            self._from = position
+            # Rows beyond the last one that was read are not known yet; where it was the last of all, none is there.
+            self._to = rows[-1].position + 1 if len(rows) == PAGE else 2**63
+        return self._page.get(position)
+
+
+def kept_of(body: bytes, outcome: Outcome) -> Kept:
+    """Return a row as the checkpoint keeps it."""
+    return Kept(
+        outcome.position,
+        body,
+        outcome.generation,
+        outcome.finished,
+        outcome.text,
+        outcome.request_id,
+        outcome.model,
+        None if outcome.credits is None else str(outcome.credits),
+        min(outcome.prompt_tokens, _LARGEST),
+        min(outcome.completion_tokens, _LARGEST),
+        outcome.attempts,
+        outcome.elapsed,
+        None if outcome.error is None else outcome.error.to_json(),
+        (DEDUPED if outcome.deduped else 0) | (SANDBOX if outcome.sandbox else 0),
+    )
+
+
+def outcome_of(kept: Kept, data: object = None) -> Outcome:
+    """Return a row that was kept."""
+    return Outcome(
+        kept.position,
+        kept.text,
+        data,
+        kept.request_id,
+        kept.model,
+        money(kept.credits),
+        kept.prompt_tokens,
+        kept.completion_tokens,
+        kept.attempts,
+        kept.elapsed,
+        None if kept.error is None else Trouble.from_json(kept.error),
+        deduped=bool(kept.flags & DEDUPED),
+        stored=True,
+        generation=kept.generation,
+        sandbox=bool(kept.flags & SANDBOX),
+    )

@@ -1,0 +1,446 @@
+"""The engine of a batch: rows in, outcomes out; as many calls under way as is good for everybody.
+
+    jobs ── intake ── a place (gate, pace) ── a flow (core) ── delivery (checkpoint) ── on_outcome
+
+A row is taken when there is a place for it. It is sent under a key that follows from the run and the row (``keys``),
+so that a run that was killed goes on where it was, and no row is paid for twice. What is finished is on the disk
+before it is told.
+
+Nothing here draws, and nothing here knows what the rows mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterable, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from beatra_nb.batch import keys
+from beatra_nb.batch.delivery import Delivery, Shelf, outcome_of
+from beatra_nb.batch.gate import Gate, PacedRun, RowClock
+from beatra_nb.batch.intake import intake_of
+from beatra_nb.batch.outcome import OF_THE_ACCOUNT, Outcome, Trouble
+from beatra_nb.batch.stop import Stop
+from beatra_nb.core import policy, resources
+from beatra_nb.core.errors import BeatraError, BudgetExceeded
+from beatra_nb.core.reply import Reply
+from beatra_nb.core.request import ChatRequest, parse_data
+from beatra_nb.store.journal import Journal
+
+if TYPE_CHECKING:
+    from beatra_nb.batch.pace import Pace
+    from beatra_nb.core.flow import Context
+    from beatra_nb.core.transport import AsyncTransport
+    from beatra_nb.store.checkpoint import Checkpoint, Kept
+
+GRACE = 0.8  # seconds that calls under way have to come home after the first word to stop
+HOPELESS = 32  # rows in a row that failed where asking again might help: nobody is there, so the batch stops
+BREATH = 128  # rows that need no call, before others have a turn
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row to be asked about.
+
+    Attributes
+    ----------
+    position : int
+        Its place in the data; positions only go up.
+    request : ChatRequest or BeatraError
+        What is asked, or why it cannot be: then the row has failed, and nothing is sent.
+    generation : int
+        Which question about this row it is, where it was asked before (``Outcome.next_generation``).
+    """
+
+    position: int
+    request: ChatRequest | BeatraError
+    generation: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a batch as a whole.
+
+    Attributes
+    ----------
+    run_id : str
+        The run's name, which its keys follow from.
+    done, ok : int
+        Rows that were reported, and those of them with an answer.
+    failed : Counter
+        The others, by the API's code or the error's class.
+    stored, deduped : int
+        Rows that cost nothing now: read back from the checkpoint, or the same as an earlier one.
+    sent : int
+        Requests that left, every attempt counted.
+    credits : Decimal
+        What this run was charged, as far as the service said.
+    prompt_tokens, completion_tokens : int
+        What this run used.
+    stopped : str or None
+        Why it ended before the rows did: ``"interrupted"``, ``"budget"``, ``"account"``, ``"unreachable"``,
+        ``"asked to wait"``, or what the caller said; None where every row was done.
+    trouble : Trouble or None
+        The failure that it stopped for.
+    elapsed : float
+        Seconds.
+    """
+
+    run_id: str
+    done: int = 0
+    ok: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    stored: int = 0
+    deduped: int = 0
+    sent: int = 0
+    credits: Decimal = Decimal(0)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    stopped: str | None = None
+    trouble: Trouble | None = None
+    elapsed: float = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a row."""
+        self.done += 1
+        if outcome.error is None:
+            self.ok += 1
+        else:
+            self.failed[outcome.error.code or outcome.error.type] += 1
+        if outcome.deduped:
+            self.deduped += 1
+        if outcome.stored:
+            self.stored += 1
+        elif not outcome.deduped:
+            self.sent += outcome.attempts
+            self.credits += outcome.credits or 0
+            self.prompt_tokens += outcome.prompt_tokens
+            self.completion_tokens += outcome.completion_tokens
+
+
+async def run(
+    jobs: Iterable[Job] | AsyncIterable[Job],
+    *,
+    context: Context,
+    transport: AsyncTransport,
+    pace: Pace,
+    on_outcome: Callable[[Outcome], None],
+    checkpoint: Checkpoint | None = None,
+    dedupe: bool = False,
+    stop: Stop | None = None,
+    room: Callable[[ChatRequest], bool] | None = None,
+    blocking: bool | None = None,
+    run_id: str | None = None,
+) -> Tally:
+    """Ask about every row, and report each one.
+
+    Parameters
+    ----------
+    jobs : iterable or async iterable of Job
+        The rows, read one at a time and only when there is a place.
+    context : Context
+        What flows look at; its time-outs hold for each row.
+    transport : AsyncTransport
+        Who carries the calls: a ``ManyTransport`` for more than a few dozen at once.
+    pace : Pace
+        How many at once, and how many a second.
+    on_outcome : callable
+        Is told of each finished row, in the loop's thread, when the row is durable.
+    checkpoint : Checkpoint, optional
+        Where finished rows are kept, and found again.
+    dedupe : bool
+        Ask identical rows once.
+    stop : Stop, optional
+        How to end it early.
+    room : callable, optional
+        Whether a row may still be paid for. Where it may not while others are under way, they are waited for: they
+        may cost less than was set aside. Where none is, the batch stops.
+    blocking : bool, optional
+        Whether reading a row may take a while; by default, whether ``jobs`` is an iterator and no list.
+    run_id : str, optional
+        The run's name, where it was begun before without a checkpoint.
+
+    Returns
+    -------
+    Tally
+        What became of it.
+
+    Raises
+    ------
+    CheckpointError
+        If finished rows cannot be kept; what was reported until then is safe.
+    """
+    batch = _Batch(context, transport, pace, on_outcome, checkpoint, dedupe, stop or Stop(), room, run_id)
+    return await batch.run(jobs, blocking)
+
+
+class _Batch:
+    """One batch under way."""
+
+    def __init__(
+        self,
+        context: Context,
+        transport: AsyncTransport,
+        pace: Pace,
+        on_outcome: Callable[[Outcome], None],
+        checkpoint: Checkpoint | None,
+        dedupe: bool,
+        stop: Stop,
+        room: Callable[[ChatRequest], bool] | None,
+        run_id: str | None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_outcome = on_outcome
+        self._checkpoint = checkpoint
+        self._stop = stop
+        self._room = room
+        self._transport = transport
+        self._gate = Gate(pace)
+        self._run_id = checkpoint.run_id if checkpoint is not None else run_id or keys.new_run()
+        self.tally = Tally(self._run_id)
+        journal = context.journal
+        batched = journal if isinstance(journal, Journal) else None
+        self._delivery = Delivery(self._report, checkpoint, batched, self._fail)
+        self._context = replace(
+            context,
+            journal=self._delivery.queue if batched is not None else journal,
+            bear_with=frozenset({"rate_limited"}),
+        )
+        self._shelf = Shelf(self._delivery, empty=checkpoint is None or not checkpoint.resumed)
+        # A digest → what it was answered, or who waits for the answer.
+        self._same: dict[bytes, Outcome | list[int]] | None = {} if dedupe else None
+        self._rows: dict[asyncio.Task[None], PacedRun[Reply]] = {}
+        self._most = 2 * pace.max_active + 8  # those between two attempts included
+        self._news = asyncio.Event()
+        self._fewer = asyncio.Event()
+        self._broken: BaseException | None = None
+        self._failures = 0  # in a row, of those where asking again might help
+        self._hopeless = max(HOPELESS, 2 * pace.max_active)
+
+    async def run(self, jobs: Iterable[Job] | AsyncIterable[Job], blocking: bool | None) -> Tally:
+        began = time.monotonic()
+        self._intake = intake_of(jobs, blocking=blocking)
+        leave = self._stop.listen(self._told_to_stop)
+        feeder = self._loop.create_task(self._feed())
+        feeder.add_done_callback(lambda _: self._news.set())
+        try:
+            await self._until(lambda: feeder.done() and not self._rows)
+        finally:
+            try:
+                await self._wind_up(feeder)
+            finally:
+                leave()
+        if self._broken is not None:
+            raise self._broken
+        if not feeder.cancelled() and (problem := feeder.exception()) is not None:
+            raise problem
+        if not (feeder.done() and not feeder.cancelled()) or self._stop.level:
+            self.tally.stopped = self._stop.reason or "interrupted"
+        self.tally.elapsed = time.monotonic() - began
+        return self.tally
+
+    # Rows come
+
+    async def _feed(self) -> None:
+        """Take rows as long as there are any."""
+        wave = await self._gate.enter()
+        easy = 0
+        while (job := await self._intake.next()) is not None:
+            row = await self._prepare(job)
+            await self._delivery.room()
+            if row is None:
+                easy += 1
+                if easy % BREATH == 0:
+                    await asyncio.sleep(0)
+                continue
+            if not await self._affordable(row):
+                self._stop.stop("budget")
+                break
+            self._begin(row, wave)
+            while len(self._rows) >= self._most:
+                await self._one_less()
+            wave = await self._gate.enter()
+        self._gate.give_back()
+
+    async def _prepare(self, job: Job) -> _Row | None:
+        """Return a row as it is to be sent; None for one that needs no sending, or not now."""
+        request = job.request
+        if isinstance(request, BeatraError):
+            self._delivery.add(b"", Outcome.of_error(job.position, job.generation, request))
+            return None
+        body = keys.body_digest(request)
+        generation = job.generation
+        shelf, position = self._shelf, job.position
+        kept = shelf.peek(position) if shelf.known(position) else await shelf.find(position)
+        if kept is not None and kept.body == body:
+            outcome = _read_back(kept, request)
+            if outcome is not None and outcome.finished:
+                self._settle(body, outcome)
+                self._report(outcome)
+                return None
+            asked = kept.generation if outcome is None else outcome.next_generation
+            generation = max(generation, asked)
+        if self._same is not None:
+            known = self._same.get(body)
+            if isinstance(known, list):
+                known.append(position)
+                return None
+            if known is not None:
+                self._delivery.add(body, known.for_follower(position))
+                return None
+            self._same[body] = []
+        key = keys.row_key(self._run_id, position, body, generation)
+        return _Row(position, keys.keyed(request, key), body, generation)
+
+    async def _affordable(self, row: _Row) -> bool:
+        while self._room is not None and not self._room(row.request):
+            if not self._rows:
+                return False
+            await self._one_less()
+        return True
+
+    async def _one_less(self) -> None:
+        self._fewer.clear()
+        await self._fewer.wait()
+
+    # Rows go
+
+    def _begin(self, row: _Row, wave: int) -> None:
+        clock = RowClock(self._context.now)
+        flow = resources.chat(replace(self._context, now=clock), row.request)
+        run = PacedRun(self._transport, flow, gate=self._gate, clock=clock, wave=wave)
+        task = self._loop.create_task(self._ask(row, run, clock))
+        self._rows[task] = run
+        task.add_done_callback(self._over)
+
+    async def _ask(self, row: _Row, run: PacedRun[Reply], clock: RowClock) -> None:
+        began = clock()
+        try:
+            async for _ in run:
+                pass
+        except BudgetExceeded:
+            self._drop_followers(row)
+            self._stop.stop("budget")  # this row was not sent: it is the first one of the next run
+            return
+        except BeatraError as error:
+            outcome = Outcome.of_error(row.position, row.generation, error, clock() - began)
+            self._look_at(outcome, error)
+        else:
+            outcome = Outcome.of_reply(row.position, row.generation, run.result)
+            self._failures = 0
+        finally:
+            run.let_go()
+        self._delivery.add(row.body, outcome)
+        for position in self._settle(row.body, outcome):
+            self._delivery.add(row.body, outcome.for_follower(position))
+
+    def _look_at(self, outcome: Outcome, error: BeatraError) -> None:
+        """Stop the batch for what no other row would fare better with."""
+        trouble = outcome.error
+        assert trouble is not None  # noqa: S101 - it is a failure's
+        reason = None
+        if trouble.code in OF_THE_ACCOUNT:
+            reason = "account"
+        elif error.retryable:
+            self._failures += 1
+            if error.retry_after is not None and error.retry_after > policy.LONGEST_RETRY_AFTER:
+                reason = "asked to wait"
+            elif self._failures >= self._hopeless:
+                reason = "unreachable"
+        if reason is not None and not self._stop.level:
+            self.tally.trouble = trouble
+            self._stop.stop(reason)
+
+    def _settle(self, body: bytes, outcome: Outcome) -> list[int]:
+        """Keep an answer for identical rows; gives those that wait for it."""
+        if self._same is None:
+            return []
+        waiting = self._same.get(body)
+        self._same[body] = outcome
+        return waiting if isinstance(waiting, list) else []
+
+    def _drop_followers(self, row: _Row) -> None:
+        if self._same is not None:
+            self._same.pop(row.body, None)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        del self._rows[task]
+        self._fewer.set()
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self._fail(problem)
+        if not self._rows:
+            self._news.set()
+
+    def _report(self, outcome: Outcome) -> None:
+        self.tally.add(outcome)
+        self._on_outcome(outcome)
+
+    def _fail(self, problem: BaseException) -> None:
+        """End the batch for a failure that is no row's."""
+        self._broken = self._broken or problem
+        self._news.set()
+
+    # The end
+
+    async def _until(self, over: Callable[[], bool]) -> None:
+        while not over() and not self._stop.level and self._broken is None:
+            self._news.clear()
+            await self._news.wait()
+
+    def _told_to_stop(self) -> None:
+        """Hear it; in whatever thread it was said."""
+        with contextlib.suppress(RuntimeError):  # the loop has closed in the same moment
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    async def _wind_up(self, feeder: asyncio.Task[None]) -> None:
+        """End what is under way, and see that what is finished is safe."""
+        feeder.cancel()
+        self._intake.close()
+        try:
+            if self._rows and self._stop.level == 1 and self._broken is None:
+                await self._come_home()
+        finally:
+            under_way = [*self._rows]
+            for task in under_way:
+                task.cancel()
+            self._gate.close()
+            await asyncio.gather(feeder, *under_way, return_exceptions=True)
+            await self._delivery.close()
+
+    async def _come_home(self) -> None:
+        """Give what is on the wire a moment; what only waits to be sent again is waited for no longer."""
+        for task, run in [*self._rows.items()]:
+            if not run.on_wire:
+                task.cancel()
+        try:
+            async with asyncio.timeout(GRACE):
+                while self._rows and self._stop.level == 1 and self._broken is None:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row as it is sent."""
+
+    position: int
+    request: ChatRequest
+    body: bytes
+    generation: int
+
+
+def _read_back(kept: Kept, request: ChatRequest) -> Outcome | None:
+    """Return a row that was kept, with its answer parsed anew; None where it does not fit the schema any more."""
+    if request.shape is None or not kept.text or kept.error is not None:
+        return outcome_of(kept)
+    try:
+        return outcome_of(kept, parse_data(Reply(kept.text), request.shape))
+    except BeatraError:
+        return None

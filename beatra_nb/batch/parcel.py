@@ -1,0 +1,161 @@
+"""What travels between a batch and the workers of a cluster: rows out, outcomes back, as bytes.
+
+Bytes, so that a scheduler needs to know nothing of a notebook's classes, and shows nothing of them. Classes of the
+notebook itself travel by value, and what was made of them there comes home as their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from beatra_nb.batch.outcome import Outcome, Trouble
+from beatra_nb.core.errors import InvalidInput
+from beatra_nb.core.lenient import load
+from beatra_nb.core.request import ChatRequest
+from beatra_nb.core.settings import Timeouts
+from beatra_nb.store.entry import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A row's request without what can be made again: its body from the JSON, its key from the run.
+_ASKED = tuple(each.name for each in fields(ChatRequest) if each.name not in ("body", "key", "wire_key"))
+_TOLD = tuple(each.name for each in fields(Outcome))
+_ask = attrgetter(*_ASKED)
+_tell = attrgetter(*_TOLD)
+_DATA = _TOLD.index("data")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is the same for a whole batch.
+
+    Attributes
+    ----------
+    run_id : str
+        The run's name, which keys follow from.
+    base_url, timeouts, max_attempts
+        As of the client.
+    journal : bool
+        Whether calls leave rows for the journal.
+    """
+
+    run_id: str
+    base_url: str
+    timeouts: Timeouts
+    max_attempts: int
+    journal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A partition: rows to be asked about, and how.
+
+    Attributes
+    ----------
+    rows : list of (int, int, tuple)
+        Position, generation and request of each.
+    places : int
+        How many calls this worker may have under way at once.
+    rate : float or None
+        How many it may begin a second.
+    held_until : float
+        When the service lets anybody begin again, by the wall's clock.
+    credits, tokens : Decimal or int or None
+        When to stop: the partition's own part of the budgets.
+    """
+
+    rows: list[tuple[int, int, tuple[Any, ...]]]
+    places: int
+    rate: float | None = None
+    held_until: float = 0.0
+    credits: Decimal | None = None
+    tokens: int | None = None
+
+    def requests(self) -> Iterator[tuple[int, int, ChatRequest]]:
+        """Yield the rows as they were."""
+        for position, generation, asked in self.rows:
+            known = dict(zip(_ASKED, asked, strict=True))
+            yield position, generation, ChatRequest(body=load(known["json"]), key="", wire_key="", **known)
+
+
+def packed(position: int, generation: int, request: ChatRequest) -> tuple[int, int, tuple[Any, ...]]:
+    """Return a row as an order takes it."""
+    return position, generation, _ask(request)
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of a partition.
+
+    Attributes
+    ----------
+    rows : list of tuple
+        The rows that are done.
+    entries : list of Entry
+        What the journal shall know.
+    stopped : str or None
+        Why not all rows are done.
+    trouble : Trouble or None
+        The failure that it stopped for.
+    elapsed : float
+        Seconds.
+    stranger : str or None
+        The address of a worker that was not introduced to this batch: it has done nothing.
+    """
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    stopped: str | None = None
+    trouble: Trouble | None = None
+    elapsed: float = 0.0
+    stranger: str | None = None
+
+    def take(self, outcome: Outcome) -> None:
+        """Take a row that is done."""
+        self.rows.append(_tell(outcome))
+
+    def outcomes(self) -> list[Outcome]:
+        """Return the rows that are done."""
+        return [Outcome(*row) for row in self.rows]
+
+    def to_bytes(self) -> bytes:
+        """Write it down; what was parsed is left out where it cannot travel (its text can)."""
+        from distributed.protocol import pickle
+
+        try:
+            return bytes(pickle.dumps(self))
+        except Exception:
+            rows = [(*row[:_DATA], None, *row[_DATA + 1 :]) for row in self.rows]
+            plain = Report(rows, self.entries, self.stopped, self.trouble, self.elapsed, self.stranger)
+            return bytes(pickle.dumps(plain))
+
+
+def to_bytes(order: Order) -> bytes:
+    """Write an order down.
+
+    Raises
+    ------
+    InvalidInput
+        If the schema is made of what cannot travel.
+    """
+    from distributed.protocol import pickle
+
+    try:
+        return bytes(pickle.dumps(order))
+    except Exception as problem:
+        reason = f"{type(problem).__name__}: {problem}"
+    raise InvalidInput(
+        f"The rows' schema cannot be sent to the cluster's workers ({reason:.200}).",
+        hint="Define its classes in a module that the workers can import.",
+    )
+
+
+def from_bytes(data: bytes) -> Any:  # noqa: ANN401
+    """Read an order or a report."""
+    from distributed.protocol import pickle
+
+    return pickle.loads(data)

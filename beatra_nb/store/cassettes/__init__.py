@@ -1,0 +1,1 @@
+"""Cassettes: recorded exchanges as a folder that people can read, edit and keep beside a notebook."""
