@@ -91,7 +91,14 @@ def _versions() -> Iterator[Finding]:
 
 def _mode() -> Iterator[Finding]:
     now = settings.Settings.resolve()
-    if now.mode == "live":
+    if now.mode == "replay":
+        yield Finding("mode", "ok", "replay: answers come from a cassette, without a key or a network")
+        yield _cassette(now)
+        return
+    if now.mode == "record":
+        yield Finding("mode", "ok", "record: each exchange is written to a cassette")
+        yield _cassette(now)
+    if now.key is not None:
         yield Finding("mode", "ok", "live")
         yield Finding("key", "ok", "set (it is not shown)")
         return
@@ -105,11 +112,28 @@ def _mode() -> Iterator[Finding]:
         yield Finding("key", "note", "set (it is not shown), and not used in sandbox mode")
 
 
+def _cassette(now: settings.Settings) -> Finding:
+    """Look whether what is recorded to, or replayed from, can be read."""
+    from beatra_nb.store.cassettes.cassette import Cassette
+
+    try:
+        cassette = Cassette(now.cassette or settings.CASSETTE)
+    except ConfigurationError as problem:
+        return Finding("cassette", "mend", problem.message, problem.hint or "")
+    if not cassette.exists and now.mode == "replay":
+        hint = "Set BEATRA_CASSETTE, or record it with BEATRA_MODE=record."
+        return Finding("cassette", "mend", f"{cassette.name} is not there", hint)
+    return Finding("cassette", "ok", f"{cassette.name}, {len(cassette)} exchanges")
+
+
 def _service() -> Iterator[Finding]:
     """Ask whoever would answer a notebook how it is."""
     from beatra_nb.core.client import Client
 
-    if settings.Settings.resolve().mode == "sandbox":
+    now = settings.Settings.resolve()
+    if now.mode == "replay":
+        return  # nobody is asked
+    if now.key is None:
         import tempfile
 
         from beatra_nb import sandbox
@@ -126,7 +150,8 @@ def _service() -> Iterator[Finding]:
             health = client.health()
         where = "sandbox"
     else:
-        with Client(timeout=PATIENCE, max_attempts=1, journal=False) as client:
+        # Live, also where a notebook would record: a look of the doctor's does not belong on its tape.
+        with Client(mode="live", timeout=PATIENCE, max_attempts=1, journal=False) as client:
             where = client.base_url
             try:
                 health = client.health()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,4 +70,16 @@ def strict(path: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider",
         "-c", os.devnull, "--rootdir", str(path.parent), str(path),
     ]  # fmt: skip
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
+    alone = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"] if can_be_alone() else []
+    return subprocess.run(
+        [*alone, *command], env=env, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+@functools.cache
+def can_be_alone() -> bool:
+    """Whether a process may have a network of its own, with nobody in it; else the sockets are refused alone."""
+    if shutil.which("unshare") is None or shutil.which("ip") is None:
+        return False
+    trial = ["unshare", "-rn", "ip", "link", "set", "lo", "up"]
+    return subprocess.run(trial, capture_output=True, check=False).returncode == 0

@@ -21,7 +21,7 @@ from tests.core.sounds import encoded
 SHORT = {"model": "minimax-music-2.6", "model_options": {"sandbox": {"seconds": 2, "seed": 7}}}
 VERBS = [
     "chat", "stream", "models", "capabilities", "health",
-    "music", "upload", "task", "tasks", "pending",
+    "map", "music", "upload", "task", "tasks", "pending",
 ]  # fmt: skip
 TWINS: list[tuple[type, type]] = [
     (bn.Client, bn.AsyncClient),

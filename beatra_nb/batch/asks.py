@@ -51,6 +51,7 @@ class Asker:
         InvalidInput
             If no row could be asked about.
         """
+        label = None
         if isinstance(prompt, str):
             if not prompt.strip():
                 raise InvalidInput(
@@ -58,6 +59,7 @@ class Asker:
                 )
             prompt = Prompt(prompt, system=system)
         elif isinstance(prompt, Prompt):
+            label = prompt.label
             if system is not None:
                 prompt = prompt.replace(system=system)
             own = prompt.keywords()
@@ -71,7 +73,7 @@ class Asker:
                 f"The prompt must be a text, a bn.Prompt or a function of a row, not {type(prompt).__name__}.",
                 hint='bn.map(rows, "Translate {word} into French.")',
             )
-        return cls(prompt, ChatRequest.of("Hi", **keywords), system)
+        return cls(prompt, ChatRequest.of("Hi", label=label, **keywords), system)
 
     def check(self, rows: Rows, first: object) -> None:
         """See that the prompt fits the rows, before the first call.
@@ -127,7 +129,7 @@ class Asker:
             special = ChatRequest.of("Hi", **own, **({"model": model} if model else {}))
             body = {**self.base.body, **{k: v for k, v in special.body.items() if model or k != "model"}}
             messages = asked.messages({} if not asked.variables else self._values(asked, row))
-            return self._with(replace(self.base, body=body), messages)
+            return self._with(replace(self.base, body=body, label=asked.label), messages)
         return self._with(self.base, messages_of(asked, self.system))
 
     @property

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import dataclasses
+import functools
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from beatra_nb.batch import engine
+from beatra_nb.batch import cluster, engine
 from beatra_nb.batch.asks import Asker
 from beatra_nb.batch.columns import columns_of, frame_of, join
 from beatra_nb.batch.engine import Job
@@ -28,15 +29,14 @@ from beatra_nb.batch.result import BatchResult, Summary, Tallying, Totals
 from beatra_nb.batch.rows import Rows
 from beatra_nb.batch.stop import Stop
 from beatra_nb.core import budget as budgets
-from beatra_nb.core import seams
+from beatra_nb.core import claims, seams
 from beatra_nb.core.errors import BeatraError, Interrupted, InvalidInput
 from beatra_nb.store.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from beatra_nb.batch.engine import Tally
+    from beatra_nb.batch.tally import Tally
     from beatra_nb.core.base_client import BaseClient
     from beatra_nb.core.budget import Budget
-    from beatra_nb.core.request import ChatRequest
     from beatra_nb.display.live_batch import BatchPainter
 
 OnError: TypeAlias = Literal["return", "raise"]
@@ -139,6 +139,8 @@ class Batch:
             raise InvalidInput(
                 "bn.map takes neither stream= nor idempotency_key=: each row has a key of its own."
             )
+        if executor is not None:
+            cluster.checked(executor)
         rows = Rows.of(data)
         asker = Asker.of(prompt, **keywords)
         if rows.columns is not None:
@@ -210,7 +212,7 @@ class Batch:
 
     async def _work(self) -> Tally:
         with budgets.within(self.budget):
-            transport, context = self.client.many(self.pace.max_active)
+            transport, context = self.client._many(self.pace.max_active)
             checkpoint = (
                 None
                 if self.checkpoint is None
@@ -219,7 +221,10 @@ class Batch:
                 )
             )
             try:
-                return await engine.run(
+                run = engine.run
+                if self.executor is not None:
+                    run = functools.partial(cluster.run, executor=self.executor)
+                return await run(
                     self._awaited_jobs() if self.rows.awaited else _Readable(self),
                     context=context,
                     transport=transport,
@@ -228,7 +233,7 @@ class Batch:
                     checkpoint=checkpoint,
                     dedupe=self.dedupe,
                     stop=self.stop,
-                    room=_room if budgets.active() else None,
+                    room=functools.partial(claims.room, context) if budgets.active() else None,
                     blocking=isinstance(self.rows.native, Iterator),
                     run_id=self._run_id,
                 )
@@ -310,6 +315,8 @@ class Batch:
                     f"The budget is used up: {self._tally.done:,}{left} rows are answered. "
                     f"{self._how_to_go_on('with a larger budget')}"
                 )
+            case "interrupted":
+                return f"It was interrupted. {self._how_to_go_on()}"
             case _:
                 what = tally.trouble.message if tally.trouble else f"It was stopped: {tally.stopped}."
                 return f"{what} {self._how_to_go_on()}"
@@ -438,15 +445,9 @@ def _error(trouble: Trouble, result: BatchResult, go_on: str, row: Outcome | Non
     return error
 
 
-def _room(request: ChatRequest) -> bool:
-    return budgets.room()
-
-
 def _budget(given: Any) -> Budget | None:  # noqa: ANN401
     """Return what was passed as ``budget=``: a function is a check of the user's own."""
-    if given is None:
-        return None
-    return budgets.budget(check=given) if callable(given) else budgets.of(given)
+    return None if given is None else budgets.of(given)
 
 
 def _rows(count: int) -> str:

@@ -12,26 +12,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import time
 import uuid
 from collections.abc import AsyncIterable, Callable, Iterable
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from beatra_nb import __version__
-from beatra_nb.batch import crew, parcel
-from beatra_nb.batch.cluster_client import Lost, Workers
-from beatra_nb.batch.engine import GRACE, Job, Tally, _Batch, _Row
-from beatra_nb.batch.outcome import OF_THE_ACCOUNT, Outcome, Trouble
+from beatra_nb.batch import crew, engine, parcel
+from beatra_nb.batch.cluster_client import Lost, Workers, checked
+from beatra_nb.batch.engine import BREATH, GRACE, Job, _Batch, _Row
+from beatra_nb.batch.outcome import Outcome, Trouble
 from beatra_nb.batch.parcel import Order, Report, Terms
+from beatra_nb.batch.seal import seal
 from beatra_nb.batch.stop import Stop
+from beatra_nb.batch.tally import Tally
 from beatra_nb.core import budget as budgets
 from beatra_nb.core import claims, resources
-from beatra_nb.core.costs import PRICES
-from beatra_nb.core.errors import BudgetExceeded, ConfigurationError
+from beatra_nb.core.errors import BeatraError, BudgetExceeded, ConfigurationError
 from beatra_nb.core.flow import Call, Context
 from beatra_nb.core.reply import Reply, Usage
+from beatra_nb.core.request import parse_data
 
 if TYPE_CHECKING:
     from beatra_nb.batch.pace import Pace
@@ -45,8 +47,11 @@ TARGET = 0.5  # seconds that a partition should take: little is asked again when
 MOST_ROWS = 256  # rows of a partition
 MOST_BYTES = 1_000_000  # bytes of a partition's requests
 LINGER = 0.05  # seconds that rows wait for more, where they come slowly
+FAREWELL = 2.0  # seconds for saying goodbye to the workers
 HOME = 0.7  # seconds beyond the engine's own grace, for reports to come home
 MOST_TRIES = 50  # sendings of one partition; clusters that come and go all the time are no place for a batch
+
+__all__ = ["checked", "run"]
 
 
 async def run(
@@ -71,7 +76,7 @@ async def run(
     jobs, on_outcome, checkpoint, dedupe, stop, room, blocking, run_id
         As ``engine.run`` takes them, and with the same promises.
     executor : distributed.Client
-        The cluster.
+        The cluster. A client that records or replays makes the calls in this process all the same.
     context : Context
         What flows look at, here and there.
     transport : AsyncTransport
@@ -92,6 +97,20 @@ async def run(
         If finished rows cannot be kept; what was reported until then is safe.
     """
     workers = Workers(executor)
+    if transport.tape is not None:  # a recording is made, and played, in this process alone
+        return await engine.run(
+            jobs,
+            context=context,
+            transport=transport,
+            pace=pace,
+            on_outcome=on_outcome,
+            checkpoint=checkpoint,
+            dedupe=dedupe,
+            stop=stop,
+            room=room,
+            blocking=blocking,
+            run_id=run_id,
+        )
     batch = _Spread(
         workers, context, transport, pace, on_outcome, checkpoint, dedupe, stop or Stop(), room, run_id
     )
@@ -112,16 +131,16 @@ class _Spread(_Batch):
             context.max_attempts,
             context.journal is not None,
         )
+        self._count = 1  # workers
         self._loading: list[_Row] = []
         self._bytes = 0
         self._lingering: asyncio.TimerHandle | None = None
         self._claims: dict[int, Claim] = {}
-        self._out = 0  # rows that workers have
-        self._flying = 0  # partitions that workers have
+        self._begging = 0  # partitions that wait for the budget, and not for a worker
         self._number = 0
-        self._size = 0
+        self._size = 1
         self._held_until = 0.0  # by the wall's clock
-        self._asides: set[asyncio.Task[object]] = set()
+        self._asides: set[asyncio.Task[Any]] = set()
 
     async def run(self, jobs: Iterable[Job] | AsyncIterable[Job], blocking: bool | None) -> Tally:
         self._workers.listen(crew.topic(self._token), self._hear)
@@ -133,25 +152,23 @@ class _Spread(_Batch):
             for each in self._asides:
                 each.cancel()
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(FAREWELL):
                     await self._workers.tell(crew.dismiss, self._token)
 
     # Workers
 
     async def _introduce(self, workers: list[str] | None) -> None:
         """Hand the key to workers, sealed for each."""
-        from beatra_nb.batch.seal import seal
-
         said = await self._workers.tell(crew.introduce, self._token, workers=workers)
         sealed = {}
         for address, answer in said.items():
             if isinstance(answer, ImportError):
                 raise ConfigurationError(
                     f"The cluster's workers cannot import what they need ({answer}).",
-                    hint=f"Install beatra-nb[dask] {__version__} where they run, as here.",
+                    hint=f"Install beatra-nb[dask] {__version__} where they run.",
                 )
             if isinstance(answer, BaseException):
-                continue  # it is on its way out; or it will say itself that it does not know us
+                continue  # it is on its way out, or will say itself that it does not know us
             version, public = answer
             if version != __version__:
                 raise ConfigurationError(
@@ -163,20 +180,22 @@ class _Spread(_Batch):
             await self._workers.tell(crew.equip, self._token, self._terms, sealed, workers=list(sealed))
 
     def _hear(self, message: dict[str, Any]) -> None:
-        """Hear that the service asked one worker to wait, and tell the others; in a thread of the cluster's client."""
+        """Hear from one worker that the service asked it to wait; in a thread of the cluster's client."""
         with contextlib.suppress(RuntimeError):  # the loop has closed in the same moment
             self._loop.call_soon_threadsafe(self._held, float(message["until"]))
 
     def _held(self, until: float) -> None:
+        """Tell all workers."""
         if until <= self._held_until:
             return
         self._held_until = until
         pace = self._gate.pace
         pace.held_until = max(pace.held_until, time.monotonic() + until - time.time())
-        self._aside(self._workers.tell(crew.hold, self._token, until))
+        self._aside(crew.hold, until)
 
-    def _aside(self, what: Any) -> None:  # noqa: ANN401
-        task = self._loop.create_task(what)
+    def _aside(self, what: Callable[..., None], word: float) -> None:
+        """Say something to all workers, and do not wait for it."""
+        task = self._loop.create_task(self._workers.tell(what, self._token, word))
         self._asides.add(task)
         task.add_done_callback(self._asides.discard)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -185,43 +204,27 @@ class _Spread(_Batch):
 
     async def _feed(self) -> None:
         easy = 0
-        while (job := await self._intake.next()) is not None:
-            row = await self._prepare(job)
+        while (job := await self._next()) is not None:
+            if not self._shelf.known(job.position):
+                await self._shelf.load(job.position)
+            row = self._prepare(job)
             await self._delivery.room()
             if row is None:
                 easy += 1
-                if easy % crew_breath == 0:
+                if easy % BREATH == 0:
                     await asyncio.sleep(0)
                 continue
-            if not await self._claimed(row):
-                self._stop.stop("budget")
-                return
+            while not self._claim(row):
+                await self._load_off()
+                if not self._anybody_out():
+                    self._out_of_budget()
+                    return
+                await self._one_less()
             self._load(row)
-            if len(self._loading) >= self._part_size() or self._bytes >= MOST_BYTES:
+            if len(self._loading) >= self._size or self._bytes >= MOST_BYTES:
                 await self._load_off()
         await self._load_off()
-
-    async def _claimed(self, row: _Row) -> bool:
-        """Set aside in the budgets what a row may cost; waits for others to come home where there is no room."""
-        request = row.request
-        call = Call("chat", "POST", resources.CHAT, request.json, request.wire_key)
-        while True:
-            try:
-                if self._room is None or self._room(request):
-                    claim = claims.claim(self._context, call)
-                    if claim is not None:
-                        self._claims[row.position] = claim
-                    return True
-            except BudgetExceeded:
-                pass
-            await self._load_off()
-            if not self._flying and not self._starting():
-                return False
-            await self._one_less()
-
-    def _starting(self) -> bool:
-        """Whether there are partitions that have not come to their first sending yet."""
-        return self._fresh > 0
+        self._all_read = True
 
     def _load(self, row: _Row) -> None:
         self._loading.append(row)
@@ -231,11 +234,238 @@ class _Spread(_Batch):
 
     def _lingered(self) -> None:
         self._lingering = None
-        if self._loading and len(self._rows) < self._most_parts():
+        if self._loading and self._any_room():
             self._send_off()
 
     async def _load_off(self) -> None:
-        while self._loading and len(self._rows) >= self._most_parts():
+        while self._loading and not self._any_room():
             await self._one_less()
         if self._loading:
             self._send_off()
+
+    def _any_room(self) -> bool:
+        places = self._gate.pace.max_active
+        most = places if self._count > places else AHEAD * self._count
+        return len(self._rows) - self._begging < most
+
+    def _anybody_out(self) -> bool:
+        return len(self._rows) > self._begging or bool(self._loading)
+
+    # Partitions go
+
+    def _send_off(self) -> None:
+        rows, self._loading, self._bytes = self._loading, [], 0
+        task = self._loop.create_task(self._carry({row.position: row for row in rows}))
+        self._rows[task] = cast("Any", rows)
+        task.add_done_callback(self._over)
+        self._count_places()
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        super()._over(task)
+        self._count_places()
+
+    def _count_places(self) -> None:
+        """Say about how many calls are under way, for whoever watches."""
+        pace = self._gate.pace
+        pace.active = min(pace.max_active, sum(len(cast("Any", rows)) for rows in self._rows.values()))
+
+    async def _carry(self, rows: dict[int, _Row]) -> None:
+        """See a partition through, however often it has to be sent."""
+        tries = 0
+        try:
+            while rows and not self._stop.level:
+                report = await self._order(rows)
+                self._bring_home(report, rows)
+                if not rows:
+                    break
+                if report.stranger is not None:
+                    await self._introduce([report.stranger])
+                if report.stopped == "budget":
+                    await self._claim_again(rows)
+                    continue  # at least one row was sent: it comes to an end
+                tries += 1
+                if tries >= MOST_TRIES:
+                    self._give_up("it was begun and not done, again and again")
+        except Lost as lost:
+            self._give_up(str(lost))
+        finally:
+            self._left_out = self._left_out or bool(rows)
+            for position in rows:
+                if claim := self._claims.pop(position, None):
+                    claim.maybe()
+
+    async def _order(self, rows: dict[int, _Row]) -> Report:
+        """Send a partition once more, until a worker has reported about it."""
+        pace = self._gate.pace
+        for attempt in range(MOST_TRIES):
+            self._count = max(1, len(await self._workers.names()))
+            places, more = await self._workers.shares(pace.max_active)
+            self._size = max(self._size, places)
+            credits, tokens = self._allowance(rows)
+            order = Order(
+                [parcel.packed(at, row.generation, row.request) for at, row in rows.items()],
+                places,
+                more,
+                None if pace.rate is None else pace.rate / self._count,
+                self._held_until,
+                credits,
+                tokens,
+            )
+            self._number += 1
+            name = f"beatra-batch-partition-{self._number}-{self._token}"
+            try:
+                data = await self._workers.ask(crew.work, self._token, parcel.to_bytes(order), name=name)
+            except Lost as lost:
+                if lost.final or attempt + 1 == MOST_TRIES:
+                    raise
+                continue
+            report: Report = parcel.from_bytes(data)
+            return report
+        raise AssertionError("unreachable")
+
+    def _bring_home(self, report: Report, rows: dict[int, _Row]) -> None:
+        """Take a report's rows."""
+        if self._delivery.queue is not None:
+            self._delivery.queue.entries.extend(report.entries)
+        for told in report.outcomes():
+            row = rows.pop(told.position, None)
+            if row is None:
+                continue
+            outcome = _parsed(told, row.request)
+            self._settle_claim(row, outcome)
+            self._heed(outcome)
+            self._delivery.add(row.body, outcome)
+            for position in self._settle(row.body, outcome):
+                self._delivery.add(row.body, outcome.for_follower(position))
+        if report.rows and report.elapsed:
+            # Towards partitions that take about as long as they should.
+            fit = int(len(report.rows) / report.elapsed * TARGET)
+            self._size = max(1, min(fit, 2 * self._size, MOST_ROWS))
+        if report.trouble is not None and report.stopped is not None and not self._stop.level:
+            self.tally.trouble = report.trouble
+            self._stop.stop(report.stopped)
+
+    def _heed(self, outcome: Outcome) -> None:
+        """Stop the batch for what no other row would fare better with."""
+        trouble = outcome.error
+        if trouble is None:
+            self._failures = 0
+        elif trouble.retryable:
+            self._failures += 1
+            if self._failures >= self._hopeless and not self._stop.level:
+                self.tally.trouble = trouble
+                self._stop.stop("unreachable")
+
+    def _give_up(self, why: str) -> None:
+        """End the batch for want of a cluster; what is finished stays."""
+        if not self._stop.level:
+            self.tally.trouble = Trouble(
+                "ConnectionFailed",
+                f"The cluster could not do a part of the batch: {why}.",
+                retryable=True,
+                hint="Look at the workers' logs: they may be short of memory.",
+            )
+            self._stop.stop("cluster")
+
+    # What it may cost
+
+    def _claim(self, row: _Row) -> bool:
+        """Set aside in the budgets what a row may cost, if there is room for it."""
+        if self._room is not None and not self._room(row.request):
+            return False
+        call = Call("chat", "POST", resources.CHAT, row.request.json, row.request.wire_key)
+        try:
+            claim = claims.claim(self._context, call)
+        except BudgetExceeded:
+            return False
+        if claim is not None:
+            self._claims[row.position] = claim
+        return True
+
+    async def _claim_again(self, rows: dict[int, _Row]) -> None:
+        """Claim for rows that a worker did not send, with what is known about prices by now."""
+        for position in rows:
+            if claim := self._claims.pop(position, None):
+                claim.nothing()
+        self._begging += 1
+        self._fewer.set()
+        try:
+            for row in rows.values():
+                while not self._claim(row):
+                    if not self._anybody_out():
+                        self._out_of_budget()
+                        return
+                    await self._one_less()
+        finally:
+            self._begging -= 1
+
+    def _settle_claim(self, row: _Row, outcome: Outcome) -> None:
+        """Tell the budgets what a row came to."""
+        tokens = outcome.prompt_tokens + outcome.completion_tokens
+        usage = None
+        if tokens or outcome.credits is not None:
+            usage = Usage(outcome.prompt_tokens, outcome.completion_tokens, tokens, outcome.credits)
+            if outcome.model is not None and outcome.attempts == 1 and outcome.error is None:
+                self._context.prices.learn(self._context.base_url, row.request.asked, outcome.model, usage)
+        claim = self._claims.pop(row.position, None)
+        if claim is None:
+            return
+        if usage is not None or outcome.error is None:
+            claim.chat(Reply("", usage=usage, sandbox=outcome.sandbox))
+        elif outcome.error.doubtful:
+            claim.maybe()
+        else:
+            claim.nothing()
+
+    def _allowance(self, rows: dict[int, _Row]) -> tuple[Decimal | None, int | None]:
+        """Return how much a partition may spend: what is set aside for it, and its part of what is left."""
+        active = budgets.active()
+        if not active:
+            return None, None
+        set_aside = [claim.estimate for at in rows if (claim := self._claims.get(at)) is not None]
+        others = AHEAD * self._count
+        left = [each.left for each in active]
+        credits = [
+            sum((each.credits for each in set_aside), each_left.credits / others)
+            for each_left in left
+            if each_left.credits is not None
+        ]
+        tokens = [
+            sum((each.tokens for each in set_aside), each_left.tokens // others)
+            for each_left in left
+            if each_left.tokens is not None
+        ]
+        return min(credits, default=None), min(tokens, default=None)
+
+    # The end
+
+    async def _wind_up(self, feeder: asyncio.Task[None]) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+        try:
+            await super()._wind_up(feeder)
+        finally:
+            for row in self._loading:  # never sent
+                if claim := self._claims.pop(row.position, None):
+                    claim.nothing()
+
+    async def _come_home(self) -> None:
+        """Have the workers end what is under way, and wait a moment for what they report."""
+        self._aside(crew.stop, 1)
+        try:
+            async with asyncio.timeout(GRACE + HOME):
+                while self._rows and self._stop.level == 1 and self._broken is None:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            pass
+
+
+def _parsed(outcome: Outcome, request: ChatRequest) -> Outcome:
+    """Return a row with its answer parsed, where what was parsed there could not travel."""
+    if request.shape is None or outcome.data is not None or not outcome.ok:
+        return outcome
+    try:
+        return replace(outcome, data=parse_data(Reply(outcome.text or ""), request.schema))
+    except BeatraError as error:
+        return replace(outcome, error=Trouble.of(error))

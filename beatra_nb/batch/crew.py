@@ -11,6 +11,7 @@ partition are under way its task *secedes*, so that the next one may begin: nobo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from beatra_nb.core.purse import Spent
     from beatra_nb.core.request import ChatRequest
     from beatra_nb.core.settings import Secret
+    from beatra_nb.core.typed import Shape
 
 IDLE = 120.0  # seconds after which a worker forgets a batch that it hears nothing of, and its key
 WORTH_TELLING = 0.25  # seconds by which a hold must grow before the others are told
@@ -116,6 +118,7 @@ class Crew:
             max_attempts=terms.max_attempts,
             scrub=scrubber(key),
         )
+        self._worth: dict[Shape, bool] = {}
         self._stops: set[Stop] = set()
         self._level = 0
         self._at_work = 0
@@ -157,10 +160,8 @@ class Crew:
         self._do(self._close)
 
     def _do(self, what: Callable[..., None], *args: object) -> None:
-        try:
+        with contextlib.suppress(RuntimeError):  # it has gone home
             self._loop.call_soon_threadsafe(what, *args)
-        except RuntimeError:
-            pass  # it has gone home
 
     def _turn(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -176,7 +177,7 @@ class Crew:
             return Report(stranger=self._worker.address).to_bytes()
         began = time.monotonic()
         order: Order = from_bytes(data)
-        self._pace.resize(order.places, order.rate)
+        self._pace.resize(order.places + (self._worker.address in order.more), order.rate)
         self._pace.hold(order.held_until)
         told = Stop()
         for _ in range(self._level):
@@ -200,9 +201,19 @@ class Crew:
             self._at_work -= 1
             self._rest()
         report.entries = queue.entries if queue is not None else []
-        report.stopped, report.trouble = tally.stopped, tally.trouble
+        report.trouble = tally.trouble
+        report.stopped = told.reason if tally.stopped or tally.trouble else None
         report.elapsed = time.monotonic() - began
-        return report.to_bytes()
+        return report.to_bytes(whole=self._whole(report, order))
+
+    def _whole(self, report: Report, order: Order) -> bool:
+        """Whether what was parsed is sent home with its text, as it was found once for each shape."""
+        shape = order.shape
+        if shape is None:
+            return False
+        if (known := self._worth.get(shape)) is None and (found := report.worth_sending(shape)) is not None:
+            self._worth[shape] = known = found
+        return bool(known)
 
     def _stop(self, level: int) -> None:
         while self._level < level:

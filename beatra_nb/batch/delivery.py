@@ -66,6 +66,7 @@ class Delivery:
         self._room = asyncio.Event()
         self._room.set()
         self._on_problem = on_problem
+        self._closing = False
 
     def add(self, body: bytes, outcome: Outcome) -> None:
         """Take a finished row."""
@@ -77,8 +78,13 @@ class Delivery:
                 self._room.clear()
         self._schedule(GROUP if self._rows else JOURNAL_GROUP)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk has caught up."""
+        return self._room.is_set()
+
     async def room(self) -> None:
-        """Wait until the disk has caught up."""
+        """Wait until it has."""
         if not self._room.is_set():
             await self._room.wait()
 
@@ -89,6 +95,7 @@ class Delivery:
 
     async def close(self) -> None:
         """Write and report what waits."""
+        self._closing = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -104,7 +111,8 @@ class Delivery:
         return bool(self._rows) or (self.queue is not None and bool(self.queue.entries))
 
     def _schedule(self, seconds: float) -> None:
-        if self._timer is None and self._writing is None and self.problem is None and self._anything():
+        free = self._timer is None and self._writing is None and not self._closing
+        if free and self.problem is None and self._anything():
             self._timer = self._loop.call_later(seconds, self._begin)
 
     def _begin(self) -> None:
@@ -157,21 +165,19 @@ class Shelf:
         self._to = 2**63 if empty else 0  # positions before this one are in the page, or nowhere
 
     def known(self, position: int) -> bool:
-        """Whether ``find`` need not read."""
+        """Whether a position need not be loaded first."""
         return self._from <= position < self._to
 
-    def peek(self, position: int) -> Kept | None:
-        """Return the row of a position that is known."""
-        return self._page.get(position)
+    async def load(self, position: int) -> None:
+        """Read the rows from a position on."""
+        rows = await self._delivery.page(position)
+        self._page = {row.position: row for row in rows}
+        self._from = position
+        # Rows beyond the last one that was read are not known yet; where it was the last of all, none is there.
+        self._to = rows[-1].position + 1 if len(rows) == PAGE else 2**63
 
-    async def find(self, position: int) -> Kept | None:
-        """Return the row of a position, if there is one."""
-        if not self.known(position):
-            rows = await self._delivery.page(position)
-            self._page = {row.position: row for row in rows}
-            self._from = position
-            # Rows beyond the last one that was read are not known yet; where it was the last of all, none is there.
-            self._to = rows[-1].position + 1 if len(rows) == PAGE else 2**63
+    def find(self, position: int) -> Kept | None:
+        """Return the row of a known position, if there is one."""
         return self._page.get(position)
 
 

@@ -14,18 +14,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from collections.abc import AsyncIterable, Callable, Iterable
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from beatra_nb.batch import keys
 from beatra_nb.batch.delivery import Delivery, Shelf, outcome_of
 from beatra_nb.batch.gate import Gate, PacedRun, RowClock
 from beatra_nb.batch.intake import intake_of
-from beatra_nb.batch.outcome import OF_THE_ACCOUNT, Outcome, Trouble
+from beatra_nb.batch.outcome import OF_THE_ACCOUNT, Outcome
 from beatra_nb.batch.stop import Stop
+from beatra_nb.batch.tally import Tally
 from beatra_nb.core import policy, resources
 from beatra_nb.core.errors import BeatraError, BudgetExceeded
 from beatra_nb.core.reply import Reply
@@ -60,67 +59,6 @@ class Job:
     position: int
     request: ChatRequest | BeatraError
     generation: int = 0
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of a batch as a whole.
-
-    Attributes
-    ----------
-    run_id : str
-        The run's name, which its keys follow from.
-    done, ok : int
-        Rows that were reported, and those of them with an answer.
-    failed : Counter
-        The others, by the API's code or the error's class.
-    stored, deduped : int
-        Rows that cost nothing now: read back from the checkpoint, or the same as an earlier one.
-    sent : int
-        Requests that left, every attempt counted.
-    credits : Decimal
-        What this run was charged, as far as the service said.
-    prompt_tokens, completion_tokens : int
-        What this run used.
-    stopped : str or None
-        Why it ended before the rows did: ``"interrupted"``, ``"budget"``, ``"account"``, ``"unreachable"``,
-        ``"asked to wait"``, or what the caller said; None where every row was done.
-    trouble : Trouble or None
-        The failure that it stopped for.
-    elapsed : float
-        Seconds.
-    """
-
-    run_id: str
-    done: int = 0
-    ok: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    stored: int = 0
-    deduped: int = 0
-    sent: int = 0
-    credits: Decimal = Decimal(0)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    stopped: str | None = None
-    trouble: Trouble | None = None
-    elapsed: float = 0.0
-
-    def add(self, outcome: Outcome) -> None:
-        """Count a row."""
-        self.done += 1
-        if outcome.error is None:
-            self.ok += 1
-        else:
-            self.failed[outcome.error.code or outcome.error.type] += 1
-        if outcome.deduped:
-            self.deduped += 1
-        if outcome.stored:
-            self.stored += 1
-        elif not outcome.deduped:
-            self.sent += outcome.attempts
-            self.credits += outcome.credits or 0
-            self.prompt_tokens += outcome.prompt_tokens
-            self.completion_tokens += outcome.completion_tokens
 
 
 async def run(
@@ -218,7 +156,11 @@ class _Batch:
         self._most = 2 * pace.max_active + 8  # those between two attempts included
         self._news = asyncio.Event()
         self._fewer = asyncio.Event()
+        self._open = False  # whether the feeder waits for a place, and lanes may take rows
+        self._put_back: Job | Exception | None = None  # what a lane took and could not use
         self._broken: BaseException | None = None
+        self._all_read = False  # whether every row was taken
+        self._left_out = False  # whether one that was taken has no outcome
         self._failures = 0  # in a row, of those where asking again might help
         self._hopeless = max(HOPELESS, 2 * pace.max_active)
 
@@ -239,7 +181,7 @@ class _Batch:
             raise self._broken
         if not feeder.cancelled() and (problem := feeder.exception()) is not None:
             raise problem
-        if not (feeder.done() and not feeder.cancelled()) or self._stop.level:
+        if self._left_out or not self._all_read:
             self.tally.stopped = self._stop.reason or "interrupted"
         self.tally.elapsed = time.monotonic() - began
         return self.tally
@@ -247,40 +189,93 @@ class _Batch:
     # Rows come
 
     async def _feed(self) -> None:
-        """Take rows as long as there are any."""
-        wave = await self._gate.enter()
+        """Take rows as long as there are any, and have each one asked about in a lane of its own."""
+        wave = await self._place()
         easy = 0
-        while (job := await self._intake.next()) is not None:
-            row = await self._prepare(job)
-            await self._delivery.room()
+        while (job := await self._next()) is not None:
+            if not self._shelf.known(job.position):
+                await self._shelf.load(job.position)
+            row = self._prepare(job)
+            if not self._delivery.has_room:
+                await self._delivery.room()
             if row is None:
                 easy += 1
                 if easy % BREATH == 0:
                     await asyncio.sleep(0)
                 continue
             if not await self._affordable(row):
-                self._stop.stop("budget")
+                self._out_of_budget()
                 break
             self._begin(row, wave)
+            if self._room is not None:
+                await asyncio.sleep(0)  # it sets aside what it may cost before there is room for the next one
             while len(self._rows) >= self._most:
                 await self._one_less()
-            wave = await self._gate.enter()
+            wave = await self._place()
+        else:
+            self._all_read = True
         self._gate.give_back()
 
-    async def _prepare(self, job: Job) -> _Row | None:
+    async def _place(self) -> int:
+        """Wait for a place; meanwhile the lanes may take rows themselves."""
+        self._open = True
+        try:
+            return await self._gate.enter()
+        finally:
+            self._open = False
+
+    async def _next(self) -> Job | None:
+        if self._put_back is not None:
+            job, self._put_back = self._put_back, None
+            if isinstance(job, Exception):
+                raise job
+            return job
+        return self._intake.take() if self._intake.ready() else await self._intake.next()
+
+    def _next_at_once(self) -> tuple[_Row, int] | None:
+        """Return a row and a place for a lane that has just become free; None leaves it to the feeder.
+
+        Otherwise two turns of the loop would pass for each row before its request leaves.
+        """
+        if not self._open or self._put_back is not None or self._room is not None:
+            return None
+        if (
+            self._stop.level
+            or self._broken is not None
+            or not self._delivery.has_room
+            or not self._intake.ready()
+        ):
+            return None
+        wave = self._gate.try_enter()
+        if wave is None:
+            return None
+        try:
+            job = self._intake.take()
+            if job is not None and self._shelf.known(job.position):
+                row = self._prepare(job)
+                if row is not None:
+                    return row, wave
+            else:
+                self._put_back = job
+        except Exception as problem:
+            self._put_back = problem  # a source that fails, fails the feeder
+        self._gate.give_back()
+        return None
+
+    def _prepare(self, job: Job) -> _Row | None:
         """Return a row as it is to be sent; None for one that needs no sending, or not now."""
         request = job.request
         if isinstance(request, BeatraError):
             self._delivery.add(b"", Outcome.of_error(job.position, job.generation, request))
             return None
         body = keys.body_digest(request)
-        generation = job.generation
-        shelf, position = self._shelf, job.position
-        kept = shelf.peek(position) if shelf.known(position) else await shelf.find(position)
+        generation, position = job.generation, job.position
+        kept = self._shelf.find(position)
         if kept is not None and kept.body == body:
             outcome = _read_back(kept, request)
             if outcome is not None and outcome.finished:
-                self._settle(body, outcome)
+                if self._same is not None:
+                    self._same.setdefault(body, outcome)  # who waits for another row's answer goes on waiting
                 self._report(outcome)
                 return None
             asked = kept.generation if outcome is None else outcome.next_generation
@@ -304,6 +299,11 @@ class _Batch:
             await self._one_less()
         return True
 
+    def _out_of_budget(self) -> None:
+        """Take no more rows; said by several, it still means that those on the wire come home."""
+        if not self._stop.level:
+            self._stop.stop("budget")
+
     async def _one_less(self) -> None:
         self._fewer.clear()
         await self._fewer.wait()
@@ -311,21 +311,35 @@ class _Batch:
     # Rows go
 
     def _begin(self, row: _Row, wave: int) -> None:
-        clock = RowClock(self._context.now)
-        flow = resources.chat(replace(self._context, now=clock), row.request)
-        run = PacedRun(self._transport, flow, gate=self._gate, clock=clock, wave=wave)
-        task = self._loop.create_task(self._ask(row, run, clock))
+        run = self._run_of(row, wave)
+        task = self._loop.create_task(self._lane(row, run))
         self._rows[task] = run
         task.add_done_callback(self._over)
 
-    async def _ask(self, row: _Row, run: PacedRun[Reply], clock: RowClock) -> None:
+    def _run_of(self, row: _Row, wave: int) -> PacedRun[Reply]:
+        clock = RowClock(self._context.now)
+        flow = resources.chat(replace(self._context, now=clock), row.request)
+        return PacedRun(self._transport, flow, gate=self._gate, clock=clock, wave=wave)
+
+    async def _lane(self, row: _Row, run: PacedRun[Reply]) -> None:
+        """Ask about a row, and then about others as long as there is a place for them at once."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - it is one
+        await self._ask(row, run)
+        while (more := self._next_at_once()) is not None:
+            row, wave = more
+            self._rows[task] = run = self._run_of(row, wave)
+            await self._ask(row, run)
+
+    async def _ask(self, row: _Row, run: PacedRun[Reply]) -> None:
+        clock = run.clock
         began = clock()
         try:
             async for _ in run:
                 pass
         except BudgetExceeded:
-            self._drop_followers(row)
-            self._stop.stop("budget")  # this row was not sent: it is the first one of the next run
+            self._left_out = True  # it was not sent: it is among the first ones of the next run
+            self._out_of_budget()
             return
         except BeatraError as error:
             outcome = Outcome.of_error(row.position, row.generation, error, clock() - began)
@@ -364,10 +378,6 @@ class _Batch:
         self._same[body] = outcome
         return waiting if isinstance(waiting, list) else []
 
-    def _drop_followers(self, row: _Row) -> None:
-        if self._same is not None:
-            self._same.pop(row.body, None)
-
     def _over(self, task: asyncio.Task[None]) -> None:
         del self._rows[task]
         self._fewer.set()
@@ -399,6 +409,7 @@ class _Batch:
 
     async def _wind_up(self, feeder: asyncio.Task[None]) -> None:
         """End what is under way, and see that what is finished is safe."""
+        self._look_for_the_end()
         feeder.cancel()
         self._intake.close()
         try:
@@ -407,16 +418,27 @@ class _Batch:
         finally:
             under_way = [*self._rows]
             for task in under_way:
-                task.cancel()
+                self._drop(task)
             self._gate.close()
             await asyncio.gather(feeder, *under_way, return_exceptions=True)
+            await self._intake.aclose()
             await self._delivery.close()
+
+    def _look_for_the_end(self) -> None:
+        """See whether the last row had been taken, where only the feeder has not heard of it yet."""
+        if self._open and self._put_back is None and self._intake.ready():
+            with contextlib.suppress(Exception):
+                self._all_read = self._intake.take() is None
+
+    def _drop(self, task: asyncio.Task[None]) -> None:
+        self._left_out = True
+        task.cancel()
 
     async def _come_home(self) -> None:
         """Give what is on the wire a moment; what only waits to be sent again is waited for no longer."""
         for task, run in [*self._rows.items()]:
             if not run.on_wire:
-                task.cancel()
+                self._drop(task)
         try:
             async with asyncio.timeout(GRACE):
                 while self._rows and self._stop.level == 1 and self._broken is None:

@@ -36,6 +36,12 @@ class Gate:
         self._again: deque[asyncio.Future[None]] = deque()
         self._first: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._soon: asyncio.Handle | None = None
+
+    def try_enter(self) -> int | None:
+        """Take a place if there is one at once, and nobody who was sent before waits for it; gives its wave."""
+        now = self._clock()
+        return self.pace.start(now) if not self._again and self.pace.delay(now) == 0.0 else None
 
     async def enter(self, *, again: bool = False) -> int:
         """Wait for a place and take it; gives its wave."""
@@ -61,7 +67,9 @@ class Gate:
     def leave(self, wave: int, verdict: Verdict, retry_after: float | None = None) -> None:
         """Leave a place, and say how the call went."""
         self.pace.finish(self._clock(), wave, verdict, retry_after=retry_after)
-        self._wake()
+        # Not at once: whoever leaves may go in again for its next row, and then nobody need wake up.
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_soon(self._wake_now)
 
     def give_back(self) -> None:
         """Leave a place that nothing was sent from."""
@@ -75,8 +83,13 @@ class Gate:
 
     def close(self) -> None:
         """Let no timer outlive the batch."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for handle in (self._timer, self._soon):
+            if handle is not None:
+                handle.cancel()
+
+    def _wake_now(self) -> None:
+        self._soon = None
+        self._wake()
 
     def _wake(self) -> None:
         """Let the next one in, or look again when it is time."""
@@ -120,6 +133,8 @@ class PacedRun(AsyncRun[T]):
 
     Attributes
     ----------
+    clock : RowClock
+        The row's own clock.
     on_wire : bool
         Whether its request has left and its answer has not come.
     """
@@ -135,7 +150,7 @@ class PacedRun(AsyncRun[T]):
     ) -> None:
         super().__init__(transport, flow)
         self._gate = gate
-        self._clock = clock
+        self.clock = clock
         self._wave = wave  # of a place that is already held
         self._limited = False
         self.on_wire = False
@@ -144,19 +159,19 @@ class PacedRun(AsyncRun[T]):
         if isinstance(wish, Send):
             return await self._send_in_turn(wish)
         if isinstance(wish, Pause):
-            began = self._clock()
+            began = self.clock()
             await super()._perform(wish)
             if self._limited:
-                self._clock.stood_still(self._clock() - began)
+                self.clock.stood_still(self.clock() - began)
             return None
         return await super()._perform(wish)
 
     async def _send_in_turn(self, wish: Send) -> Outcome:
         wave, self._wave = self._wave, None
         if wave is None:
-            began = self._clock()
+            began = self.clock()
             wave = await self._gate.enter(again=True)
-            self._clock.stood_still(self._clock() - began)
+            self.clock.stood_still(self.clock() - began)
         verdict: Verdict = "troubled"
         retry_after: float | None = None
         self.on_wire = True

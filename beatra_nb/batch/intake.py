@@ -22,8 +22,17 @@ class Intake(Protocol[T_co]):
     async def next(self) -> T_co | None:
         """Return the next row; None when there are no more."""
 
+    def ready(self) -> bool:
+        """Whether ``take`` has something to give, without waiting."""
+
+    def take(self) -> T_co | None:
+        """Return the next row at once; None when there are no more."""
+
     def close(self) -> None:
-        """Ask for no more."""
+        """Ask for no more; called at once."""
+
+    async def aclose(self) -> None:
+        """Let go of the source; called when nobody waits for a row any more."""
 
 
 def intake_of(source: Iterable[T] | AsyncIterable[T], *, blocking: bool | None = None) -> Intake[T]:
@@ -50,10 +59,19 @@ class _Plain(Generic[T]):
         self._rows = iter(source)
 
     async def next(self) -> T | None:
+        return self.take()
+
+    def ready(self) -> bool:
+        return True
+
+    def take(self) -> T | None:
         return next(self._rows, None)
 
     def close(self) -> None:
         _close(self._rows)
+
+    async def aclose(self) -> None:
+        pass
 
 
 class _Awaited(Generic[T]):
@@ -65,8 +83,19 @@ class _Awaited(Generic[T]):
     async def next(self) -> T | None:
         return await anext(self._rows, None)
 
+    def ready(self) -> bool:
+        return False
+
+    def take(self) -> T | None:
+        raise RuntimeError("these rows have to be waited for")
+
     def close(self) -> None:
-        """Nothing: a generator that is not read on is closed by its loop."""
+        pass
+
+    async def aclose(self) -> None:
+        close = getattr(self._rows, "aclose", None)
+        if close is not None:
+            await close()
 
 
 class _Threaded(Generic[T]):
@@ -85,11 +114,17 @@ class _Threaded(Generic[T]):
         self._wanted.release()
 
     async def next(self) -> T | None:
-        while not self._ready:
-            if self._over:
-                return None
+        while not self.ready():
             self._arrived.clear()
             await self._arrived.wait()
+        return self.take()
+
+    def ready(self) -> bool:
+        return self._over or bool(self._ready)
+
+    def take(self) -> T | None:
+        if self._over:
+            return None
         row, problem = self._ready.popleft()
         if problem is not None:
             self._over = True
@@ -103,6 +138,9 @@ class _Threaded(Generic[T]):
     def close(self) -> None:
         self._closed = True
         self._wanted.release()
+
+    async def aclose(self) -> None:
+        pass  # the thread sees to it, whenever the source lets it
 
     def _read(self, source: Iterable[T]) -> None:
         rows: Iterator[T] | None = None

@@ -6,6 +6,7 @@ notebook itself travel by value, and what was made of them there comes home as t
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from operator import attrgetter
@@ -19,14 +20,17 @@ from beatra_nb.core.settings import Timeouts
 from beatra_nb.store.entry import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from beatra_nb.core.typed import Shape
 
 # A row's request without what can be made again: its body from the JSON, its key from the run.
 _ASKED = tuple(each.name for each in fields(ChatRequest) if each.name not in ("body", "key", "wire_key"))
 _TOLD = tuple(each.name for each in fields(Outcome))
+_SHAPE = _ASKED.index("shape")
 _ask = attrgetter(*_ASKED)
 _tell = attrgetter(*_TOLD)
-_DATA = _TOLD.index("data")
+_DATA, _TEXT = _TOLD.index("data"), _TOLD.index("text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,9 @@ class Order:
     rows : list of (int, int, tuple)
         Position, generation and request of each.
     places : int
-        How many calls this worker may have under way at once.
+        How many calls a worker may have under way at once.
+    more : frozenset of str
+        The workers that may have one more.
     rate : float or None
         How many it may begin a second.
     held_until : float
@@ -70,10 +76,16 @@ class Order:
 
     rows: list[tuple[int, int, tuple[Any, ...]]]
     places: int
+    more: frozenset[str] = frozenset()
     rate: float | None = None
     held_until: float = 0.0
     credits: Decimal | None = None
     tokens: int | None = None
+
+    @property
+    def shape(self) -> Shape | None:
+        """What the rows' answers are to be."""
+        return self.rows[0][2][_SHAPE] if self.rows else None
 
     def requests(self) -> Iterator[tuple[int, int, ChatRequest]]:
         """Yield the rows as they were."""
@@ -122,16 +134,33 @@ class Report:
         """Return the rows that are done."""
         return [Outcome(*row) for row in self.rows]
 
-    def to_bytes(self) -> bytes:
-        """Write it down; what was parsed is left out where it cannot travel (its text can)."""
-        from distributed.protocol import pickle
-
+    def to_bytes(self, *, whole: bool = True) -> bytes:
+        """Write it down; not ``whole`` without what was parsed, which is also left out where it cannot travel."""
+        if not whole:
+            self.rows = [(*row[:_DATA], None, *row[_DATA + 1 :]) for row in self.rows]
         try:
-            return bytes(pickle.dumps(self))
+            return _pickled(self)
         except Exception:
-            rows = [(*row[:_DATA], None, *row[_DATA + 1 :]) for row in self.rows]
-            plain = Report(rows, self.entries, self.stopped, self.trouble, self.elapsed, self.stranger)
-            return bytes(pickle.dumps(plain))
+            if not whole:
+                raise
+            return self.to_bytes(whole=False)
+
+    def worth_sending(self, shape: Shape) -> bool | None:
+        """Whether what was parsed is sooner read than parsed once more from its text; None if there is nothing yet.
+
+        Most of it is not: parsing is fast. It is where code of the user's own checks it, or works on it.
+        """
+        data, text = next(
+            ((row[_DATA], row[_TEXT]) for row in self.rows if row[_DATA] is not None and row[_TEXT]),
+            (None, None),
+        )
+        if data is None:
+            return None
+        try:
+            sent = _pickled(data)
+            return _time_of(shape.parse, text) > _time_of(from_bytes, sent)
+        except Exception:
+            return False
 
 
 def to_bytes(order: Order) -> bytes:
@@ -142,10 +171,8 @@ def to_bytes(order: Order) -> bytes:
     InvalidInput
         If the schema is made of what cannot travel.
     """
-    from distributed.protocol import pickle
-
     try:
-        return bytes(pickle.dumps(order))
+        return _pickled(order)
     except Exception as problem:
         reason = f"{type(problem).__name__}: {problem}"
     raise InvalidInput(
@@ -156,6 +183,22 @@ def to_bytes(order: Order) -> bytes:
 
 def from_bytes(data: bytes) -> Any:  # noqa: ANN401
     """Read an order or a report."""
-    from distributed.protocol import pickle
+    from distributed.protocol.pickle import loads
 
-    return pickle.loads(data)
+    return loads(data)  # type: ignore[no-untyped-call]
+
+
+def _time_of(what: Callable[[Any], object], given: object) -> float:
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        what(given)
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _pickled(thing: object) -> bytes:
+    from distributed.protocol.pickle import dumps  # by value what belongs to a notebook
+
+    data: bytes = dumps(thing)  # type: ignore[no-untyped-call]
+    return data

@@ -52,8 +52,12 @@ class Lock:
 
     def __init__(self) -> None:
         drawn = secrets.randbits(_BITS) | 1
+
         # A closure, as in Secret: no look at the object shows the number.
-        self._agree = lambda theirs: pow(theirs, drawn, _PRIME)
+        def agree(theirs: int) -> int:
+            return pow(theirs, drawn, _PRIME)
+
+        self._agree = agree
         self.public = pow(_BASE, drawn, _PRIME)
 
     def open(self, theirs: int, sealed: bytes) -> Secret:
@@ -68,13 +72,16 @@ class Lock:
         pad, marking = self._pads(theirs, len(data))
         if not hmac.compare_digest(mark, _marked(marking, data)):
             raise ConfigurationError(
-                "The key did not arrive as it was sent.", hint="Run the batch again; is the cluster's network sound?"
+                "The key did not arrive as it was sent.",
+                hint="Run the batch again; is the cluster's network sound?",
             )
         return Secret(_mixed(data, pad).decode())
 
     def _pads(self, theirs: int, size: int) -> tuple[bytes, bytes]:
         if not 1 < theirs < _PRIME - 1:  # numbers with which anybody could work out the rest
-            raise ConfigurationError("A worker of the cluster took part in the agreement with an unfit number.")
+            raise ConfigurationError(
+                "A worker of the cluster took part in the agreement with an unfit number."
+            )
         common = self._agree(theirs).to_bytes(_SIZE, "big")
         stream = hashlib.shake_256(b"beatra_nb seal" + common).digest(size + _MARK)
         return stream[:size], stream[size:]

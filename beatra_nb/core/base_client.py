@@ -174,7 +174,7 @@ class BaseClient(seams.Showable, abc.ABC):
                 self._made = self._tape.context(self._made)
         return self._made
 
-    def many(self, active: int) -> tuple[AsyncTransport, Context]:
+    def _many(self, active: int) -> tuple[AsyncTransport, Context]:
         """Return what carries many calls at once in the running loop, and what their flows look at."""
         from beatra_nb.core.many import ManyTransport
 

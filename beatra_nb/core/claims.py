@@ -7,12 +7,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from beatra_nb.core.budget import Budget, active
-from beatra_nb.core.costs import NONE, Estimate, costs, of_call, rounded
+from beatra_nb.core.costs import NONE, Estimate, costs, of_call, of_chat, rounded
 from beatra_nb.core.purse import Paid, Spent
 
 if TYPE_CHECKING:
     from beatra_nb.core.flow import Call, Context
     from beatra_nb.core.reply import Reply
+    from beatra_nb.core.request import ChatRequest
     from beatra_nb.core.task import BaseTask
 
 # Who paid for tasks: their refunds may come long after the block that they were made in.
@@ -95,6 +96,15 @@ def claim(context: Context, call: Call) -> Claim | None:
         made.nothing()
         raise
     return made
+
+
+def room(context: Context, request: ChatRequest) -> bool:
+    """Whether there is room for a chat call in all budgets that hold; never raises for want of it."""
+    budgets = active()
+    if not budgets:
+        return True
+    estimate = of_chat(context.base_url, request.json, context.prices)
+    return all(each.room(estimate) for each in budgets)
 
 
 def refunded(task: BaseTask) -> None:

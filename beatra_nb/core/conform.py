@@ -7,11 +7,13 @@ what is not known here, or is odd in the schema itself, asks for nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 from beatra_nb.core.kinds import same
 
-DEEPEST = 100  # schemas within schemas: a reference may run in a circle
+Place: TypeAlias = tuple[str | int, ...]
+
+DEEPEST = 100  # values within values that are looked into
 
 _KINDS: dict[str, Callable[[Any], bool]] = {
     "null": lambda value: value is None,
@@ -52,83 +54,90 @@ def unfit(value: object, schema: object, root: Mapping[str, Any]) -> list[dict[s
     >>> unfit({"a": "x"}, {"properties": {"a": {"type": "integer"}}}, {})
     [{'type': 'integer_type', 'loc': ('a',), 'msg': 'Input should be an integer', 'input': 'x'}]
     """
-    return list(_errors(value, schema, root, (), DEEPEST))
+    return list(_Check(root).errors(value, schema, ()))
 
 
-def _errors(
-    value: Any,  # noqa: ANN401
-    schema: object,
-    root: Mapping[str, Any],
-    where: tuple[str | int, ...],
-    depth: int,
-) -> Iterator[dict[str, Any]]:
-    if schema is False:
-        yield _error("unexpected", where, "Nothing is expected here", value)
-    if not isinstance(schema, Mapping) or depth <= 0:
-        return
-    if (target := _lookup(schema.get("$ref"), root)) is not None:
-        yield from _errors(value, target, root, where, depth - 1)
-    kinds = _list(schema.get("type"))
-    if kinds and all(kind in _KINDS for kind in kinds) and not any(_KINDS[kind](value) for kind in kinds):
-        told = " or ".join(f"{'an' if kind[0] in 'aio' else 'a'} {kind}" for kind in kinds)
-        yield _error(f"{kinds[0]}_type", where, f"Input should be {told.replace('a null', 'null')}", value)
-        return  # all else would only say the same in other words
-    choices = schema.get("enum", [schema["const"]] if "const" in schema else None)
-    if isinstance(choices, list) and not any(same(value, each) for each in choices):
-        told = ", ".join(map(repr, choices[:20]))
-        yield _error("literal_error", where, f"Input should be one of {told}", value)
-    yield from _measured(value, schema, where)
-    for each in _list(schema.get("allOf")):
-        yield from _errors(value, each, root, where, depth - 1)
-    for name in ("anyOf", "oneOf"):
-        if isinstance(several := schema.get(name), list) and several:
-            yield from _either(value, several, root, where, depth - 1)
-    if isinstance(value, dict):
-        yield from _object(value, schema, root, where, depth - 1)
-    if isinstance(value, list):
-        first = schema.get("prefixItems")
-        rules = first if isinstance(first, list) else []
-        for at, item in enumerate(value):
-            rule = rules[at] if at < len(rules) else schema.get("items")
-            yield from _errors(item, rule, root, (*where, at), depth - 1)
+class _Check:
+    """One look at one value."""
 
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self.root = root
 
-def _object(
-    value: dict[str, Any],
-    schema: Mapping[str, Any],
-    root: Mapping[str, Any],
-    where: tuple[str | int, ...],
-    depth: int,
-) -> Iterator[dict[str, Any]]:
-    for name in _list(schema.get("required")):
-        if isinstance(name, str) and name not in value:
-            yield _error("missing", (*where, name), "Field required", value)
-    known = schema.get("properties")
-    known = known if isinstance(known, Mapping) else {}
-    other = None if schema.get("patternProperties") else schema.get("additionalProperties")
-    for name, part in value.items():
-        yield from _errors(part, known.get(name, other), root, (*where, name), depth)
-
-
-def _either(
-    value: object, several: list[Any], root: Mapping[str, Any], where: tuple[str | int, ...], depth: int
-) -> Iterator[dict[str, Any]]:
-    """Yield what is wrong by the rule that comes nearest, where none fits."""
-    nearest: list[dict[str, Any]] | None = None
-    for rule in several:
-        found = list(_errors(value, rule, root, where, depth))
-        if not found:
+    def errors(
+        self,
+        value: Any,  # noqa: ANN401
+        schema: object,
+        where: Place,
+        followed: frozenset[str] = frozenset(),
+    ) -> Iterator[dict[str, Any]]:
+        """Yield what does not fit; ``followed`` are the references that led here, for this very value."""
+        if schema is False:
+            yield _error("unexpected", where, "Nothing is expected here", value)
+        if not isinstance(schema, Mapping) or len(where) > DEEPEST:
             return
-        # A rule that fails further inside has more in common with the value.
-        if nearest is None or len(found[0]["loc"]) > len(nearest[0]["loc"]):
-            nearest = found
-    yield from nearest or ()
+        ref = schema.get("$ref")
+        if isinstance(ref, str) and ref not in followed:  # one that comes again runs in a circle
+            followed |= {ref}
+            yield from self.errors(value, _lookup(ref, self.root), where, followed)
+        kinds = _list(schema.get("type"))
+        if kinds and all(kind in _KINDS for kind in kinds) and not any(_KINDS[kind](value) for kind in kinds):
+            told = " or ".join(f"{'an' if kind[0] in 'aio' else 'a'} {kind}" for kind in kinds)
+            yield _error(
+                f"{kinds[0]}_type", where, f"Input should be {told.replace('a null', 'null')}", value
+            )
+            return  # all else would only say the same in other words
+        choices = schema.get("enum", [schema["const"]] if "const" in schema else None)
+        if isinstance(choices, list) and not any(same(value, each) for each in choices):
+            told = ", ".join(map(repr, choices[:20]))
+            yield _error("literal_error", where, f"Input should be one of {told}", value)
+        yield from _measured(value, schema, where)
+        for each in _list(schema.get("allOf")):
+            yield from self.errors(value, each, where, followed)
+        for name in ("anyOf", "oneOf"):
+            if isinstance(several := schema.get(name), list) and several:
+                yield from self.either(value, several, where, followed)
+        if isinstance(value, dict):
+            yield from self.fields(value, schema, where)
+        if isinstance(value, list):
+            first = schema.get("prefixItems")
+            rules = first if isinstance(first, list) else []
+            for at, item in enumerate(value):
+                yield from self.errors(
+                    item, rules[at] if at < len(rules) else schema.get("items"), (*where, at)
+                )
+
+    def fields(
+        self, value: dict[str, Any], schema: Mapping[str, Any], where: Place
+    ) -> Iterator[dict[str, Any]]:
+        """Yield what is wrong with an object's fields."""
+        for name in _list(schema.get("required")):
+            if isinstance(name, str) and name not in value:
+                yield _error("missing", (*where, name), "Field required", value)
+        known = schema.get("properties")
+        known = known if isinstance(known, Mapping) else {}
+        other = None if schema.get("patternProperties") else schema.get("additionalProperties")
+        for name, part in value.items():
+            yield from self.errors(part, known.get(name, other), (*where, name))
+
+    def either(
+        self, value: object, several: list[Any], where: Place, followed: frozenset[str]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield what is wrong by the rule that comes nearest, where none fits."""
+        nearest: list[dict[str, Any]] | None = None
+        for rule in several:
+            found = list(self.errors(value, rule, where, followed))
+            if not found:
+                return
+            # A rule that fails further inside has more in common with the value.
+            if nearest is None or len(found[0]["loc"]) > len(nearest[0]["loc"]):
+                nearest = found
+        yield from nearest or ()
 
 
 def _measured(
     value: Any,  # noqa: ANN401
     schema: Mapping[str, Any],
-    where: tuple[str | int, ...],
+    where: Place,
 ) -> Iterator[dict[str, Any]]:
     if _is_number(value):
         for name, told, holds in _BOUNDS:
@@ -144,9 +153,9 @@ def _measured(
             yield _error("too_long", where, f"Input should have at most {bound} {noun}", value)
 
 
-def _lookup(ref: object, root: Mapping[str, Any]) -> object:
+def _lookup(ref: str, root: Mapping[str, Any]) -> object:
     """Follow a reference within the schema; None where it leads elsewhere."""
-    if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
+    if not (ref == "#" or ref.startswith("#/")):
         return None
     found: Any = root
     for raw in ref[1:].split("/")[1:]:
@@ -165,5 +174,5 @@ def _is_number(value: object) -> TypeGuard[float]:
     return _KINDS["number"](value)
 
 
-def _error(kind: str, where: tuple[str | int, ...], told: str, value: object) -> dict[str, Any]:
+def _error(kind: str, where: Place, told: str, value: object) -> dict[str, Any]:
     return {"type": kind, "loc": where, "msg": told, "input": value}

@@ -7,16 +7,15 @@ takes for a token, and how long its answers are. Until then there is a guess, wh
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from beatra_nb.core.lenient import load
+from beatra_nb.core.lenient import load, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from beatra_nb.core.flow import Call
     from beatra_nb.core.reply import Usage
 
@@ -27,6 +26,9 @@ GUESSED_ANSWER = 256  # tokens of an answer, while nobody knows
 GUESSED_PRICE = Decimal("0.001")  # credits a token, while nobody knows
 NONE = Decimal(0)
 FINEST = Decimal("0.000001")  # credits; sums of finer ones would not come out even
+PART = 100  # characters
+REMEMBERED = 20_000  # bytes of a body
+PER_MESSAGE, PER_CALL = 5, 3  # tokens around the texts
 DEAREST = Decimal(10**9)  # credits of one call; what claims to cost more teaches nothing
 
 
@@ -48,6 +50,10 @@ class Estimate:
     sure_tokens: int = 0
 
 
+# All tokens of a call, those of its answer, and what it cost.
+_Calls: TypeAlias = "deque[tuple[int, int, Decimal | None]]"
+
+
 class Prices:
     """What models have cost, by where they are asked and what they are called. Safe in many threads.
 
@@ -55,33 +61,39 @@ class Prices:
     --------
     >>> from beatra_nb.core.reply import Usage
     >>> prices = Prices()
-    >>> prices.learn("here", {"auto"}, Usage(60, 40, 100, Decimal("0.5")))
+    >>> prices.learn("here", "auto", "m1", Usage(60, 40, 100, Decimal("0.5")))
     >>> prices.token("here", "auto"), prices.answer("here", "auto")
     (Decimal('0.005'), 40)
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._seen: OrderedDict[tuple[str, str], deque[tuple[int, int, Decimal | None]]] = OrderedDict()
+        self._seen: dict[tuple[str, str], _Calls] = {}
 
-    def learn(self, place: str, models: set[str], usage: Usage) -> None:
+    def learn(self, place: str, asked: str, answered: str, usage: Usage) -> None:
         """Take note of what an answer cost; the model that was asked and the one that answered may differ."""
-        if usage.total_tokens <= 0:
-            return
-        credits = usage.credits
-        if credits is not None and not (credits.is_finite() and 0 <= credits <= DEAREST):
-            credits = None
+        call = usage.total_tokens, usage.completion_tokens, usage.credits
+        self._of(place, asked).append(call)
+        if answered != asked:
+            self._of(place, answered).append(call)
+
+    def _of(self, place: str, model: str) -> _Calls:
+        # Every call comes by here: where its model is known, nobody waits for the lock.
+        if (known := self._seen.get((place, model))) is not None:
+            return known
         with self._lock:
-            for model in models:
-                calls = self._seen.setdefault((place, model), deque(maxlen=SEEN))
-                calls.append((usage.total_tokens, max(usage.completion_tokens, 0), credits))
-                self._seen.move_to_end((place, model))
+            made = self._seen.setdefault((place, model), deque(maxlen=SEEN))
             while len(self._seen) > MODELS:
-                self._seen.popitem(last=False)
+                del self._seen[next(iter(self._seen))]
+            return made
 
     def token(self, place: str, model: str) -> Decimal | None:
         """Return what a token of this model costs, in credits; None while nobody knows."""
-        priced = [(count, credits) for count, _, credits in self._calls(place, model) if credits is not None]
+        priced = [
+            (count, credits)
+            for count, _, credits in self._calls(place, model)
+            if credits is not None and credits.is_finite() and 0 <= credits <= DEAREST
+        ]
         if not priced:
             return None
         return sum((credits for _, credits in priced), NONE) / sum(count for count, _ in priced)
@@ -89,11 +101,11 @@ class Prices:
     def answer(self, place: str, model: str) -> int | None:
         """Return how many tokens an answer of this model has; None while nobody knows."""
         calls = self._calls(place, model)
-        return round(sum(count for _, count, _ in calls) / len(calls)) if calls else None
+        return round(sum(max(count, 0) for _, count, _ in calls) / len(calls)) if calls else None
 
     def _calls(self, place: str, model: str) -> list[tuple[int, int, Decimal | None]]:
-        with self._lock:
-            return list(self._seen.get((place, model), ()))
+        known = self._seen.get((place, model))
+        return [call for call in known.copy() if call[0] > 0] if known else []
 
 
 PRICES = Prices()
@@ -106,8 +118,9 @@ def costs(call: Call) -> bool:
 
 def of_call(place: str, call: Call, prices: Prices = PRICES) -> Estimate:
     """Return what a call may cost, by what it sends; ``place`` is the base URL."""
-    body = load(call.body) if call.body is not None else {}
-    return of_music(str(body.get("model"))) if call.path.startswith(MUSIC) else of_chat(place, body, prices)
+    if call.path.startswith(MUSIC):
+        return of_music(str(load(call.body or b"{}").get("model")))
+    return of_chat(place, call.body or b"{}", prices)
 
 
 def of_music(model: str) -> Estimate:
@@ -129,32 +142,72 @@ def of_music(model: str) -> Estimate:
     return Estimate(highest)
 
 
-def of_chat(place: str, body: Mapping[str, Any], prices: Prices = PRICES) -> Estimate:
+def of_chat(place: str, body: bytes, prices: Prices = PRICES) -> Estimate:
     """Return what a chat call may cost: its own tokens by estimate, its answer and the price by what was seen.
+
+    Parameters
+    ----------
+    place : str
+        The base URL.
+    body : bytes
+        What is sent.
+    prices : Prices
+        What was seen.
 
     Examples
     --------
-    >>> body = {"model": "auto", "messages": [{"role": "user", "content": "Say hi in five words."}]}
-    >>> of_chat("nowhere", {**body, "max_tokens": 20})
+    >>> messages = b'[{"role": "user", "content": "Say hi in five words."}]'
+    >>> of_chat("nowhere", b'{"model": "auto", "max_tokens": 20, "messages": %b}' % messages)
     Estimate(credits=Decimal('0.034'), tokens=34, sure_credits=Decimal('0'), sure_tokens=14)
     """
-    from beatra_nb.core import tokens
-
-    model = str(body.get("model"))
-    asked = tokens.estimate_messages(body.get("messages") or ())
-    for name in ("response_format", "tools"):  # these are read by the model like any text
-        if body.get(name):
-            asked += tokens.estimate(str(body[name]))
-    answer = prices.answer(place, model)
-    longest = [each for name in ("max_tokens", "max_completion_tokens") if (each := _whole(body.get(name)))]
-    times = _whole(body.get("n")) or 1
-    expected = times * min([GUESSED_ANSWER if answer is None else answer, *longest])
-    total, price = asked + expected, prices.token(place, model)
-    sure = asked if answer is None else total
+    asks = (_remembered if len(body) <= REMEMBERED else _asks)(body)
+    answer, price = prices.answer(place, asks.model), prices.token(place, asks.model)
+    expected = GUESSED_ANSWER if answer is None else answer
+    if asks.longest is not None:
+        expected = min(expected, asks.longest)
+    total = asks.tokens + asks.times * expected
+    sure = asks.tokens if answer is None else total
     if price is None:
         return Estimate(total * GUESSED_PRICE, total, NONE, sure)
     credits = rounded(total * price)
     return Estimate(credits, total, credits, sure)
+
+
+class _Asks(NamedTuple):
+    """What a chat call asks for, as far as it makes it dear."""
+
+    model: str
+    tokens: int
+    longest: int | None
+    times: int
+
+
+def _asks(body: bytes) -> _Asks:
+    sent = load(body)
+    messages = sent.get("messages") or ()
+    tokens = PER_CALL + sum(PER_MESSAGE + _tokens(text_of(each.get("content"))) for each in messages)
+    for name in ("response_format", "tools"):  # these are read by the model like any text
+        if sent.get(name):
+            tokens += _tokens(str(sent[name]))
+    longest = [each for name in ("max_tokens", "max_completion_tokens") if (each := _whole(sent.get(name)))]
+    return _Asks(str(sent.get("model")), tokens, min(longest, default=None), _whole(sent.get("n")) or 1)
+
+
+# Of many calls, each is asked about twice: whether there is room for it, and when it goes.
+_remembered = lru_cache(maxsize=256)(_asks)
+
+
+def _tokens(text: str) -> int:
+    """Return roughly how many tokens a text has; of a long one three parts are looked at."""
+    from beatra_nb.core.tokens import (
+        estimate,
+    )  # its tables take a moment, and are not needed for a first call
+
+    if len(text) <= 3 * PART:
+        return estimate(text)
+    middle = len(text) // 2
+    parts = text[:PART], text[middle : middle + PART], text[-PART:]
+    return sum(map(estimate, parts)) * len(text) // (3 * PART)
 
 
 def rounded(credits: Decimal) -> Decimal:

@@ -114,11 +114,14 @@ class Reel:
         Seconds from the request to what has been read of the answer.
     replayed : bool
         Whether it came from the tape.
+    late : bool
+        Whether it ended because the time of the whole call was over.
     """
 
     at: datetime
     offset: float = 0.0
     replayed: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,9 +92,8 @@ class Ledger:
         reply, claim, task = self.reply, self._claim, self.task
         usage = reply.usage if reply else None
         if reply is not None and usage is not None:
-            self._context.prices.learn(
-                self._context.base_url, {self._asked or reply.model, reply.model}, usage
-            )
+            place = self._context.base_url
+            self._context.prices.learn(place, self._asked or reply.model, reply.model, usage)
         if task is not None and task.billing.refunded:
             claims.refunded(task)
         if claim is None:

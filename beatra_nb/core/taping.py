@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from beatra_nb.store.entry import Entry
     from beatra_nb.store.jobs import Jobs
 
+LATE = 0.02  # seconds: a wait that ends so near the end of all time was cut by it
 PIECE = 262_144  # bytes of a file that are handed out at once
 
 
@@ -223,9 +224,9 @@ class _Take:
     def failed(self, error: BaseException) -> None:
         """Take note of what went wrong; the error tells how long it took, as the tape has it."""
         self.reel.offset = self._passed()
-        late = self._over is not None and time.monotonic() > self._over
+        late = self._over is not None and time.monotonic() > self._over - LATE
         if late and isinstance(error, asyncio.CancelledError | httpx.TransportError):
-            trouble = ("TooSlow", "")
+            trouble, self.reel.late = ("TooSlow", ""), True
         elif isinstance(error, httpx.TransportError):
             kind = type(error).__name__ if type(error).__name__ in _TROUBLES else "TransportError"
             text = self._place.scrub(str(error).encode()).decode() if isinstance(error, _QUOTED) else ""

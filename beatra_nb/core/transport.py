@@ -26,7 +26,7 @@ from beatra_nb.core.flow import Answer, Failure, Flow, Open, Outcome, Pause, Sen
 from beatra_nb.core.settings import Secret, is_loopback, scrubber
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
     from beatra_nb.core.settings import Timeouts
 
@@ -121,8 +121,10 @@ def _answer(response: httpx.Response, body: bytes = b"", *, stays_open: bool = F
 
 def _failure(error: Exception) -> Failure:
     """Put an exception of the client library into plain words."""
-    failure, reel = _in_words(error), taping.reel_of(error)
-    return failure if reel is None else replace(failure, reel=reel)
+    reel = taping.reel_of(error)
+    if reel is None:
+        return _in_words(error)
+    return replace(TOO_SLOW if reel.late else _in_words(error), reel=reel)
 
 
 def _in_words(error: Exception) -> Failure:
@@ -157,7 +159,7 @@ def _in_words(error: Exception) -> Failure:
             return Failure(f"The request could not be sent ({type(error).__name__}).", retryable=False)
 
 
-def _configured(factory: type[Any], options: dict[str, Any]) -> Any:  # noqa: ANN401
+def _configured(factory: Callable[..., Any], options: dict[str, Any]) -> Any:  # noqa: ANN401
     """Make one of httpx's clients; broken proxy or CA settings of the environment become our own error."""
     try:
         return factory(**options)
@@ -193,6 +195,13 @@ def _until(request: httpx.Request, over: float) -> httpx.Request:
     """Let a request tell when its time is over: a recording says why an answer did not come."""
     request.extensions["over"] = over
     return request
+
+
+def _ahead(tape: taping.Tape | None, outcome: Answer | Failure) -> float:
+    """Return by how much a replayed answer came sooner than the recorded one."""
+    if tape is None or outcome.reel is None or not outcome.reel.replayed:
+        return 0.0
+    return outcome.reel.offset - tape.pause(outcome.reel.offset)
 
 
 def _refused(transport: Transport | AsyncTransport, wish: Open) -> Failure | None:
@@ -293,7 +302,9 @@ class Run(Generic[T]):
             return self._read()
         if isinstance(wish, Send | Open):
             self.close_response()  # an earlier answer that was not read to its end
-            return self._send(wish)
+            outcome = self._send(wish)
+            self._skipped += _ahead(self._transport.tape, outcome)
+            return outcome
         if isinstance(wish, Pause):
             time.sleep(self._waited(wish.seconds))
         else:
@@ -491,7 +502,9 @@ class AsyncRun(Generic[T]):
             return await self._read()
         if isinstance(wish, Send | Open):
             await self.close_response()  # an earlier answer that was not read to its end
-            return await self._send(wish)
+            outcome = await self._send(wish)
+            self._skipped += _ahead(self._transport.tape, outcome)
+            return outcome
         if isinstance(wish, Pause):
             tape = self._transport.tape
             waited = wish.seconds if tape is None else tape.pause(wish.seconds)

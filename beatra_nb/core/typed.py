@@ -102,7 +102,8 @@ class Shape:
         Parameters
         ----------
         schema : type, mapping or Shape
-            Whatever pydantic's ``TypeAdapter`` takes, or a JSON schema, which is sent as it is.
+            Whatever pydantic's ``TypeAdapter`` takes, or a JSON schema: it is sent as it is, and answers are held
+            against its plain rules (types, choices, fields, sizes; not patterns and formats).
 
         Raises
         ------

@@ -79,20 +79,17 @@ def _meter(unit: str, bound: Any, spent: Any, held: Any) -> View:  # noqa: ANN40
 def _facts(unit: str, spent: Any, held: Any, maybe: Any, left: Any, calls: Any) -> list[View]:  # noqa: ANN401
     """Return the figures of one unit that say more than the meter."""
     rest, doubt = get(left, unit), get(maybe, unit)
-    flying = get(held, unit) - doubt
+    if rest is None:
+        return [Badge("", f"{_amount(cost, unit)} spent")] if (cost := get(spent, unit)) else []
     out: list[View] = []
-    if rest is None and (cost := get(spent, unit)):
-        out.append(Badge("", f"{_amount(cost, unit)} spent"))
-    if flying:
+    if flying := get(held, unit) - doubt:
         out.append(Badge("", f"{_amount(flying, unit)} under way"))
     if doubt:
         out.append(Badge(f"{_amount(doubt, unit)} maybe spent", tone="warn"))
-    if rest is not None:
-        out.append(Badge("", f"{_amount(rest, unit)} left"))
-        if calls and rest and (each := get(spent, unit) / Decimal(calls)) > 0:
-            out.append(
-                Badge("", f"about {_figure(each)} a call: room for about {figure(int(rest / each))} more")
-            )
+    out.append(Badge("", f"{_amount(rest, unit)} left"))
+    if calls and (each := get(spent, unit) / Decimal(calls)) > 0:
+        more = f": room for about {figure(int(rest / each))} more" if rest >= each else ""
+        out.append(Badge("", f"about {_figure(each)} a call{more}"))
     return out
 
 

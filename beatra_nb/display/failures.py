@@ -14,6 +14,7 @@ _TITLES = {
     "ConfigurationError": "The settings need a change",
     "SandboxUnavailable": "The sandbox cannot start here",
     "InvalidInput": "An argument cannot be used",
+    "CheckpointError": "The checkpoint cannot be used",
     "UnknownPrompt": "There is no such prompt",
     "BudgetExceeded": "The budget has no room for this",
     "NotRecorded": "This was not recorded",

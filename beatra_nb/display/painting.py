@@ -182,14 +182,16 @@ def write(text: str) -> None:
 
 # ── what was painted last ──
 
-# The object painted last, and the cell that painted it: at most one object is kept alive by this.
-_painted: tuple[object, object] | None = None
+# What the last cell that painted has painted, and the cell: only so much is kept alive by this.
+_MOST = 4
+_painted: tuple[tuple[object, ...], object] = ((), None)
 
 
 def remember(obj: object, cell: object) -> None:
     """Remember an object as just shown by a cell."""
     global _painted
-    _painted = (obj, cell)
+    objects, painter = _painted
+    _painted = ((*objects[1 - _MOST :], obj) if painter == cell else (obj,), cell)
 
 
 def already_shown(obj: object) -> bool:
@@ -197,9 +199,10 @@ def already_shown(obj: object) -> bool:
 
     Only then is it left out: an explicit ``display(obj)`` and a later cell show it like anything else.
     """
-    if _painted is None or _painted[0] is not obj:
+    objects, painter = _painted
+    if not any(each is obj for each in objects):
         return False
-    return _painted[1] == current_cell() and _is_value_of_cell(obj)
+    return painter == current_cell() and _is_value_of_cell(obj)
 
 
 def current_cell() -> object:

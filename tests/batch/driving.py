@@ -8,9 +8,10 @@ from typing import Any
 
 import beatra_nb as bn
 from beatra_nb.batch import engine
-from beatra_nb.batch.engine import Job, Tally
+from beatra_nb.batch.engine import Job
 from beatra_nb.batch.outcome import Outcome
 from beatra_nb.batch.pace import Pace
+from beatra_nb.batch.tally import Tally
 from beatra_nb.core.flow import Context
 from beatra_nb.core.many import ManyTransport
 from beatra_nb.core.request import ChatRequest

@@ -113,6 +113,25 @@ async def test_rows_are_taken_when_there_is_a_place_and_not_before(wire: Wire) -
     await looking
 
 
+async def test_rows_of_all_kinds_mixed(box: sandbox.Sandbox, tmp_path: Path) -> None:
+    """Some were kept, some are alike, some cannot be made: lanes and feeder share them, and none is lost."""
+    broken = bn.InvalidInput("There is no 'city'.")
+    rows = [
+        Job(at, broken if at % 13 == 0 else ChatRequest.of(f"Say hi, number {at if at % 3 else at % 9}."))
+        for at in range(300)
+    ]
+    with kept_in(tmp_path) as kept:
+        await ran(box.base_url, box.api_key, rows[100:200], checkpoint=kept, dedupe=True)
+    box.inject("503;share=0.05")
+    with kept_in(tmp_path) as kept:
+        tally, outcomes = await ran(box.base_url, box.api_key, rows, checkpoint=kept, dedupe=True)
+        assert [each.position for each in kept] == list(range(300))
+    assert [outcome.position for outcome in outcomes] == list(range(300))
+    assert [outcome.ok for outcome in outcomes] == [at % 13 != 0 for at in range(300)]
+    assert tally.stored == sum(at % 13 != 0 for at in range(100, 200))
+    assert max(effects(box).values()) == 1
+
+
 @pytest.mark.parametrize("kind", ["list", "generator", "blocking generator", "async generator"])
 async def test_rows_come_from_anything(box: sandbox.Sandbox, kind: str) -> None:
     async def awaited() -> AsyncIterator[Job]:
@@ -146,9 +165,10 @@ async def test_a_blocking_source_holds_up_nobody(wire: Wire) -> None:
     assert len(outcomes) == 2
 
 
-async def test_a_source_that_fails_ends_the_batch_and_loses_nothing(box: sandbox.Sandbox) -> None:
+@pytest.mark.parametrize("count", [10, 100])
+async def test_a_source_that_fails_ends_the_batch_and_loses_nothing(box: sandbox.Sandbox, count: int) -> None:
     def rows() -> Iterator[Job]:
-        yield from jobs(10)
+        yield from jobs(count)
         raise LookupError("the file ended in mid-row")
 
     told: list[Outcome] = []
@@ -156,7 +176,7 @@ async def test_a_source_that_fails_ends_the_batch_and_loses_nothing(box: sandbox
         told.clear()
         with pytest.raises(LookupError, match="mid-row"):
             await ran(box.base_url, box.api_key, rows(), told=told.append, blocking=blocking)
-        assert len(told) == 10
+        assert len(told) == count
 
 
 async def test_a_report_that_fails_ends_the_batch(box: sandbox.Sandbox, tmp_path: Path) -> None:
@@ -376,6 +396,22 @@ async def test_identical_rows_are_asked_once(box: sandbox.Sandbox, tmp_path: Pat
     assert sum(outcome.deduped for outcome in more) == 83
 
 
+async def test_who_waits_is_not_forgotten_over_a_row_that_was_kept(
+    box: sandbox.Sandbox, tmp_path: Path
+) -> None:
+    """The first and the third row are asked again, as one; the fourth, alike, was done in an earlier run."""
+    box.inject("503", 3)
+    with kept_in(tmp_path) as kept:
+        first = await ran(
+            box.base_url, box.api_key, alike(4, 1), active=1, checkpoint=kept, context={"max_attempts": 1}
+        )
+        assert [outcome.ok for outcome in first[1]] == [False, False, False, True]
+    with kept_in(tmp_path) as kept:
+        tally, outcomes = await ran(box.base_url, box.api_key, alike(5, 1), dedupe=True, checkpoint=kept)
+    assert [outcome.ok for outcome in outcomes] == [True] * 5
+    assert (tally.sent, tally.stored, tally.deduped) == (1, 1, 3)
+
+
 async def test_followers_fail_with_their_leader(box: sandbox.Sandbox) -> None:
     box.inject("invalid_request", 1)
     tally, outcomes = await ran(box.base_url, box.api_key, alike(10, 1), dedupe=True)
@@ -384,6 +420,50 @@ async def test_followers_fail_with_their_leader(box: sandbox.Sandbox) -> None:
 
 
 # ── stopping ──
+
+
+async def test_a_word_that_comes_when_all_is_done_changes_nothing(box: sandbox.Sandbox) -> None:
+    stop = Stop()
+    told: list[Outcome] = []
+
+    def take(outcome: Outcome) -> None:
+        told.append(outcome)
+        if len(told) == 20:
+            stop.stop()
+
+    tally, _ = await ran(box.base_url, box.api_key, jobs(20), told=take, stop=stop)
+    assert (tally.stopped, tally.ok) == (None, 20)
+
+
+async def test_a_budget_of_the_calls_themselves_stops_it_too(box: sandbox.Sandbox, tmp_path: Path) -> None:
+    """Whoever does not ask for room first hears it from the call; no row is told as failed for it."""
+    with kept_in(tmp_path) as kept, bn.budget(credits="0.2") as budget:
+        tally, outcomes = await ran(box.base_url, box.api_key, jobs(200), active=4, checkpoint=kept)
+        assert tally.stopped == "budget"
+        assert all(outcome.ok for outcome in outcomes)
+        assert 0 < len(outcomes) < 200
+        assert budget.spent.credits <= budget.credits
+    with kept_in(tmp_path) as kept:
+        tally, outcomes = await ran(box.base_url, box.api_key, jobs(200), checkpoint=kept)
+    assert tally.ok == 200
+    assert max(effects(box).values()) == 1
+
+
+async def test_an_async_source_is_closed(box: sandbox.Sandbox) -> None:
+    closed = False
+    stop = Stop()
+
+    async def rows() -> AsyncIterator[Job]:
+        nonlocal closed
+        try:
+            for job in jobs(1000):
+                yield job
+        finally:
+            closed = True
+
+    tally, _ = await ran(box.base_url, box.api_key, rows(), told=lambda outcome: stop.stop(), stop=stop)
+    assert tally.stopped == "interrupted"
+    assert closed
 
 
 async def test_a_word_stops_it_and_it_can_go_on(box: sandbox.Sandbox, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from beatra_nb import sandbox
-from beatra_nb.batch.engine import Tally
 from beatra_nb.batch.outcome import Outcome
+from beatra_nb.batch.tally import Tally
 from beatra_nb.store.checkpoint import Checkpoint
 from tests.batch.driving import jobs, ran
 from tests.batch.worker import FINGERPRINT

@@ -489,3 +489,52 @@ def test_room_is_asked_for_without_an_error() -> None:
 def test_it_says_what_it_is() -> None:
     said = repr(bn.budget(credits=5, tokens=7, check=lambda spent: True, name="Tonight"))
     assert said == "Budget(credits=5, tokens=7, check=…, name='Tonight'; 0 credits, 0 tokens spent)"
+
+
+# ── the keyword ──
+
+
+def test_the_keyword_holds_for_one_call(talk: bn.Client) -> None:
+    budget = bn.budget(credits=5)
+    talk.chat("hi", budget=budget)
+    assert talk.chat("hi", stream=True, budget=budget).complete
+    stream = talk.stream("hi", budget=budget)
+    assert "".join(stream)
+    talk.chat("hi")
+    assert budget.calls == 3
+    assert not budget.holds
+    for call in (
+        lambda: talk.chat("hi", budget=0),
+        lambda: talk.chat("hi", stream=True, budget="0"),
+        lambda: "".join(talk.stream("hi", budget=bn.budget(tokens=0))),
+    ):
+        with pytest.raises(bn.BudgetExceeded):
+            call()
+
+
+async def test_the_keyword_awaited(atalk: bn.AsyncClient) -> None:
+    budget = bn.budget(credits=5)
+    await atalk.chat("hi", budget=budget)
+    async with atalk.stream("hi", budget=budget) as stream:
+        async for _ in stream:
+            pass
+    assert budget.calls == 2
+    with pytest.raises(bn.BudgetExceeded):
+        await atalk.chat("hi", budget=0)
+
+
+def test_a_batch_stops_at_its_bound_and_lets_what_is_under_way_come_home(talk: bn.Client) -> None:
+    talk.chat("so that a price is known")
+    with bn.budget(credits=50) as around:
+        budget = bn.budget(credits=2)
+        prompt = bn.Prompt("Say {word}.", name="say")
+        result = talk.map(
+            [f"word {number}" for number in range(500)], prompt, budget=budget, max_active=8, progress=False
+        )
+    assert budget.spent.credits <= 2
+    assert budget.left.credits is not None
+    assert budget.left.credits < Decimal("0.5")
+    assert budget.reserved == Spent()
+    assert len(result.ok) == budget.calls == around.calls < 500
+    assert result.failed == [] or len(result.failed) == 0
+    assert {entry.prompt for entry in bn.journal(budget.calls)} == {prompt.label}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from decimal import Decimal
 
@@ -30,8 +31,8 @@ def usage(prompt: int, answer: int, credits: object = "1") -> Usage:
     return Usage(prompt, answer, prompt + answer, None if credits is None else Decimal(str(credits)))
 
 
-def body(text: str = "Say hi in five words.", **more: object) -> dict[str, object]:
-    return {"model": "auto", "messages": [{"role": "user", "content": text}], **more}
+def body(text: str = "Say hi in five words.", **more: object) -> bytes:
+    return json.dumps({"model": "auto", "messages": [{"role": "user", "content": text}], **more}).encode()
 
 
 def test_until_a_price_is_known_there_is_a_guess_that_refuses_nothing() -> None:
@@ -43,8 +44,8 @@ def test_until_a_price_is_known_there_is_a_guess_that_refuses_nothing() -> None:
 
 def test_prices_and_answers_are_learned_from_what_was_paid() -> None:
     prices = Prices()
-    prices.learn("here", {"auto", "m1"}, usage(50, 50, "0.2"))
-    prices.learn("here", {"auto", "m2"}, usage(100, 0, "0.4"))
+    prices.learn("here", "auto", "m1", usage(50, 50, "0.2"))
+    prices.learn("here", "auto", "m2", usage(100, 0, "0.4"))
     assert prices.token("here", "auto") == Decimal("0.003")
     assert prices.token("here", "m1") == Decimal("0.002")
     assert prices.answer("here", "auto") == 25
@@ -56,7 +57,7 @@ def test_prices_and_answers_are_learned_from_what_was_paid() -> None:
 
 def test_what_shortens_or_lengthens_an_answer_changes_the_estimate() -> None:
     prices = Prices()
-    prices.learn("here", {"auto"}, usage(10, 400))
+    prices.learn("here", "auto", "auto", usage(10, 400))
     plain = of_chat("here", body(), prices).tokens
     assert of_chat("here", body(max_tokens=20), prices).tokens == plain - 380
     assert of_chat("here", body(max_completion_tokens=20), prices).tokens == plain - 380
@@ -65,23 +66,33 @@ def test_what_shortens_or_lengthens_an_answer_changes_the_estimate() -> None:
     assert of_chat("here", body(tools=[{"type": "function"}]), prices).tokens > plain
 
 
+def test_long_texts_are_told_by_their_parts() -> None:
+    words = "Every good boy deserves fudge, and some of them get it on Sundays. "
+    one, many = (of_chat("here", body(words * times), Prices()).sure_tokens for times in (4, 4000))
+    assert many == pytest.approx(1000 * one, rel=0.2)
+    several = json.dumps(
+        {"model": "auto", "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}
+    )
+    assert of_chat("here", several.encode(), Prices()).sure_tokens < 20
+
+
 def test_only_what_is_plausible_teaches() -> None:
     prices = Prices()
     for credits in ("NaN", "-1", "Infinity", DEAREST * 2, None):
-        prices.learn("here", {"auto"}, usage(5, 5, credits))
-    prices.learn("here", {"auto"}, usage(0, 0))
+        prices.learn("here", "auto", "auto", usage(5, 5, credits))
+    prices.learn("here", "auto", "auto", usage(0, 0))
     assert prices.token("here", "auto") is None
     assert prices.answer("here", "auto") == 5
 
 
 def test_little_is_remembered_and_the_newest_of_it() -> None:
     prices = Prices()
-    prices.learn("here", {"auto"}, usage(1, 9999))
+    prices.learn("here", "auto", "auto", usage(1, 9999))
     for _ in range(SEEN):
-        prices.learn("here", {"auto"}, usage(1, 9))
+        prices.learn("here", "auto", "auto", usage(1, 9))
     assert prices.answer("here", "auto") == 9
     for number in range(MODELS):
-        prices.learn("here", {f"m{number}"}, usage(1, 1))
+        prices.learn("here", f"m{number}", f"m{number}", usage(1, 1))
     assert prices.answer("here", "auto") is None
 
 
@@ -123,7 +134,7 @@ def test_many_threads_may_learn_at_once() -> None:
 
     def work() -> None:
         for number in range(200):
-            prices.learn("here", {"auto", f"m{number}"}, usage(1, 1))
+            prices.learn("here", "auto", f"m{number}", usage(1, 1))
             prices.token("here", "auto")
 
     threads = [threading.Thread(target=work) for _ in range(4)]

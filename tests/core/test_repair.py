@@ -159,6 +159,13 @@ def test_an_answer_that_calls_tools_is_no_misfit() -> None:
     assert (reply.data, reply.repairs, [each.name for each in reply.tool_calls]) == (None, 0, ["f"])
 
 
+def test_an_answer_is_held_against_a_json_schema_too() -> None:
+    world = World([refusal(), answer(BAD), answer(GOOD)])
+    reply = drive(world, schema=City.model_json_schema())
+    assert (reply.data, reply.repairs) == ({"name": "Bern", "people": 5}, 1)
+    assert "- people: Field required" in bodies(world)[2]["messages"][-1]["content"]
+
+
 def test_an_empty_answer_is_not_quoted() -> None:
     world = World([answer(""), answer(GOOD)])
     drive(world)

@@ -192,3 +192,13 @@ def test_a_repair_is_told_and_that_it_was_charged(repairs: int, badge: str, coun
     silent(mended.with_(repairs=0), "repair", "did not fit")
     assert f"asked for again {repairs}×" in live.footer(mended)
     assert "asked for again" not in live.footer(mended.with_(repairs=0))
+
+
+def test_in_a_terminal_the_answer_that_counts_stands_last(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = live._Terminal()
+    terminal.add('{"value": "four"}')
+    terminal.finish(reply('{"value": 4}', data=4, repairs=1))
+    first, told, second, footer = capsys.readouterr().out.splitlines()
+    assert (first, second) == ('{"value": "four"}', '{"value": 4}')
+    assert "did not fit" in told
+    assert "asked for again 1×" in footer

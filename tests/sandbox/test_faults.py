@@ -310,3 +310,27 @@ def test_a_sandbox_stops_in_the_middle_of_a_fault(faulty: Sandbox, fault: str) -
         faulty.stop()
         assert time.perf_counter() - began < 1.5
     assert not faulty.running
+
+
+def test_a_share_of_the_requests_is_struck_and_always_the_same_ones() -> None:
+    from beatra_nb import sandbox
+
+    def struck() -> list[int]:
+        with sandbox.start(engine="scripted", faults=True) as box, client_of(box) as http:
+            box.inject("503;share=0.3;on=chat")
+            statuses = [chat(http, f"hi {number}").status_code for number in range(60)]
+            assert http.get("/models").status_code == 200
+            box.clear()
+            assert {chat(http, f"hi {number}").status_code for number in range(20)} == {200}
+            return statuses
+
+    first = struck()
+    assert 6 <= first.count(503) <= 30
+    assert first.count(200) == 60 - first.count(503)
+    assert struck() == first
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1.1", "half", ""])
+def test_what_is_no_share_is_refused(faulty: Sandbox, share: str) -> None:
+    with pytest.raises(InvalidInput):
+        faulty.inject(f"503;share={share}")

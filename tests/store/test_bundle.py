@@ -96,3 +96,10 @@ def test_it_is_saved_once_unless_told_otherwise(journal: Journal, tmp_path: Path
     assert bundle.save(str(path), overwrite=True) == path
     with pytest.raises(InvalidInput, match="cannot be written"):
         bundle.save(tmp_path / "no" / "such" / "folder.json")
+
+
+def test_what_a_prompt_is_called_stays_with_its_author(journal: Journal):
+    journal.record(entry(request_id="req_5", prompt="the Miller affair@3f2a91c0"))
+    bundle = journal.support_bundle("req_5")
+    assert "prompt" not in bundle.as_dict()["calls"][0]
+    assert "Miller" not in str(bundle)

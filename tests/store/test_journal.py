@@ -350,3 +350,31 @@ def test_a_row_costs_little():
         journal.record(entry())
         times.append(time.perf_counter() - start)
     assert sorted(times)[250] < 0.0005
+
+
+@pytest.mark.parametrize("count", [0, 1, 39, 40, 41, 95])
+def test_many_rows_are_written_as_one_by_one(isolated: Path, count: int) -> None:
+    rows = [entry(request_id=f"req_{number}") for number in range(count)]
+    journal = Journal.open()
+    journal.record_many(rows)
+    assert [each.request_id for each in journal] == [each.request_id for each in reversed(rows)]
+    journal.record(entry(request_id="after"))
+    assert len(journal) == count + 1
+
+
+def test_of_many_rows_the_unusable_ones_alone_are_left_out(isolated: Path) -> None:
+    rows = [entry(), entry(time="noon"), entry()]
+    with pytest.warns(JournalWarning, match="not usable"):
+        Journal.open().record_many(rows)
+    assert len(Journal.open()) == 2
+
+
+def test_many_rows_wait_where_the_journal_cannot_be_written(isolated: Path) -> None:
+    isolated.mkdir()
+    (isolated / "journal.sqlite3").write_text("this is no database, and quite long enough to say so " * 20)
+    journal = Journal.open()
+    with pytest.warns(JournalWarning, match="wait in memory"):
+        journal.record_many([entry() for _ in range(100)])
+    (isolated / "journal.sqlite3").unlink()
+    journal.close()  # writes what waits
+    assert len(Journal.open()) == 100
