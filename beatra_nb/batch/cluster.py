@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from beatra_nb.store.checkpoint import Checkpoint
 
 AHEAD = 4  # partitions of a worker: one that begins, one that waits, and those that only wait for their slowest rows
-TARGET = 0.5  # seconds that a partition should take: little is asked again when a worker is lost
+TARGET = 1.0  # seconds that a partition should take: little is asked again when a worker is lost
 MOST_ROWS = 256  # rows of a partition
 MOST_BYTES = 1_000_000  # bytes of a partition's requests
 LINGER = 0.05  # seconds that rows wait for more, where they come slowly
@@ -146,6 +146,7 @@ class _Spread(_Batch):
         self._workers.listen(crew.topic(self._token), self._hear)
         try:
             await self._introduce(None)
+            await self._muster()
             return await super().run(jobs, blocking)
         finally:
             self._workers.hush(crew.topic(self._token))
@@ -178,6 +179,13 @@ class _Spread(_Batch):
             sealed[address] = seal(self._transport.key, public)
         if sealed:
             await self._workers.tell(crew.equip, self._token, self._terms, sealed, workers=list(sealed))
+
+    async def _muster(self) -> tuple[int, frozenset[str]]:
+        """Count the workers, and divide the places among them."""
+        self._count = max(1, len(await self._workers.names()))
+        places, more = await self._workers.shares(self._gate.pace.max_active)
+        self._size = max(self._size, places)
+        return places, more
 
     def _hear(self, message: dict[str, Any]) -> None:
         """Hear from one worker that the service asked it to wait; in a thread of the cluster's client."""
@@ -298,9 +306,7 @@ class _Spread(_Batch):
         """Send a partition once more, until a worker has reported about it."""
         pace = self._gate.pace
         for attempt in range(MOST_TRIES):
-            self._count = max(1, len(await self._workers.names()))
-            places, more = await self._workers.shares(pace.max_active)
-            self._size = max(self._size, places)
+            places, more = await self._muster()
             credits, tokens = self._allowance(rows)
             order = Order(
                 [parcel.packed(at, row.generation, row.request) for at, row in rows.items()],

@@ -219,7 +219,7 @@ def exchange(
     """An exchange, as a tape has it: of the headers, only what it has a place for."""
     from beatra_nb.store.cassettes.exchange import HEADERS, Exchange, Trouble
 
-    kept = {name: headers[name] for name in HEADERS if name in headers}
+    kept = {name: headers[name].replace("\t", " ") for name in HEADERS if name in headers}
     return Exchange(asked, at, headers=kept, trouble=Trouble(*trouble) if trouble else None, **fields)
 
 

@@ -21,7 +21,7 @@ import httpx
 
 from beatra_nb.core import seams
 from beatra_nb.core.costs import Prices
-from beatra_nb.core.errors import BeatraError, ConfigurationError, NotRecorded
+from beatra_nb.core.errors import ConfigurationError, NotRecorded
 from beatra_nb.core.flow import Reel
 from beatra_nb.core.forms import Splitter
 
@@ -246,7 +246,10 @@ class _Take:
         self._done = True
         response, streamed, headers = self._response, False, {}
         if response is not None:
-            headers = {name.lower(): value for name, value in response.headers.items()}
+            headers = {
+                name.decode("latin-1").lower(): value.decode("latin-1")
+                for name, value in response.headers.raw
+            }
             streamed = headers.get("content-type", "").lower().startswith("text/event-stream")
             self.reel.offset = self.reel.offset if streamed else self._passed()
         exchange = seams.exchange(
@@ -447,6 +450,7 @@ def _trouble(exchange: Exchange, reel: Reel) -> Exception:
     trouble = exchange.trouble
     assert trouble is not None  # noqa: S101 - asked only then
     error = _TROUBLES.get(trouble.kind, httpx.TransportError)(trouble.text)
+    reel.late = trouble.kind == TooSlow.__name__
     error.reel = reel  # type: ignore[union-attr]
     return error
 
@@ -482,7 +486,7 @@ def _json(body: bytes) -> Any:  # noqa: ANN401
 # ── where clients get them ──
 
 
-def instead(place: Place | None) -> dict[str, Any]:
+def instead(place: Place) -> dict[str, Any]:
     """Return the options with which one of httpx's clients replays; none where it does not."""
     return (
         {"transport": Replaying(place), "trust_env": False}
@@ -491,9 +495,9 @@ def instead(place: Place | None) -> dict[str, Any]:
     )
 
 
-def record(http: httpx.Client | httpx.AsyncClient, place: Place | None) -> None:
+def record(http: httpx.Client | httpx.AsyncClient, place: Place) -> None:
     """Have one of httpx's clients record what it does, also through proxies."""
-    if place is None or place.tape.replays:
+    if place.tape.replays:
         return
     wrap: Any = AsyncRecording if isinstance(http, httpx.AsyncClient) else Recording
     # Passed as an argument, a transport would keep httpx from looking for proxies; so it is put before those made.
@@ -501,9 +505,3 @@ def record(http: httpx.Client | httpx.AsyncClient, place: Place | None) -> None:
     for pattern, inner in http._mounts.items():
         if inner is not None:
             http._mounts[pattern] = wrap(inner, place)
-
-
-def reel_of(error: Exception) -> Reel | None:
-    """Return what a tape knows of an exchange that failed."""
-    reel = getattr(error, "reel", None)
-    return reel if isinstance(reel, Reel) and not isinstance(error, BeatraError) else None

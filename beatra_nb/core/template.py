@@ -19,6 +19,7 @@ nothing at all in the middle of a sentence is rarely meant; a conversion (``{nam
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
@@ -133,7 +134,7 @@ class Template:
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise InvalidInput(f"A template is text, not {type(self.text).__name__}.")
-        pieces = tuple(_parse(self.text))
+        pieces = _pieces_of(self.text)
         object.__setattr__(self, "_pieces", pieces)
         object.__setattr__(self, "fields", tuple(piece for piece in pieces if isinstance(piece, Field)))
 
@@ -165,6 +166,11 @@ class Template:
             piece if isinstance(piece, str) else piece.fill(lookup(piece.name, values))
             for piece in self._pieces
         )
+
+
+@functools.lru_cache(maxsize=256)
+def _pieces_of(text: str) -> tuple[str | Field, ...]:
+    return tuple(_parse(text))  # a batch asks for the same template a hundred thousand times
 
 
 def escape(text: str) -> str:

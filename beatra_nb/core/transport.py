@@ -20,15 +20,16 @@ from urllib.parse import urlsplit
 import httpx
 
 from beatra_nb import __version__
-from beatra_nb.core import deadline, foreign, taping
+from beatra_nb.core import deadline, foreign
 from beatra_nb.core.errors import BeatraError, ConfigurationError, Interrupted
-from beatra_nb.core.flow import Answer, Failure, Flow, Open, Outcome, Pause, Send, Wish, _Read
+from beatra_nb.core.flow import Answer, Failure, Flow, Open, Outcome, Pause, Reel, Send, Wish, _Read
 from beatra_nb.core.settings import Secret, is_loopback, scrubber
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
     from beatra_nb.core.settings import Timeouts
+    from beatra_nb.core.taping import Tape
 
 T = TypeVar("T")
 
@@ -121,17 +122,21 @@ def _answer(response: httpx.Response, body: bytes = b"", *, stays_open: bool = F
 
 def _failure(error: Exception) -> Failure:
     """Put an exception of the client library into plain words."""
-    reel = taping.reel_of(error)
+    reel = _reel(error)
     if reel is None:
         return _in_words(error)
     return replace(TOO_SLOW if reel.late else _in_words(error), reel=reel)
 
 
+def _reel(error: Exception) -> Reel | None:
+    """Return what a tape knows of an exchange that failed."""
+    reel = getattr(error, "reel", None)
+    return reel if isinstance(reel, Reel) else None
+
+
 def _in_words(error: Exception) -> Failure:
     text = str(error)
     match error:
-        case taping.TooSlow():
-            return TOO_SLOW
         case httpx.ConnectTimeout() | httpx.PoolTimeout():
             return Failure("No connection could be made in time.", timeout=True, sent=False)
         case httpx.TimeoutException():
@@ -179,15 +184,21 @@ def certificates(base_url: str) -> Any:  # noqa: ANN401 - an SSL context, or Fal
     return _configured(httpx.create_ssl_context, {"trust_env": options["trust_env"]})
 
 
-def _taped(
-    factory: type[Any], options: dict[str, Any], tape: taping.Tape | None, base_url: str, key: Secret
-) -> Any:  # noqa: ANN401
+def _taped(factory: type[Any], options: dict[str, Any], tape: Tape | None, base_url: str, key: Secret) -> Any:  # noqa: ANN401
     """Make one of httpx's clients, which records or replays where there is a tape."""
-    place = None if tape is None else taping.Place(tape, base_url, scrubber(key))
-    http = _configured(factory, {**options, **taping.instead(place)})
+    if tape is None:
+        return _kept_in_time(_configured(factory, options))
+    from beatra_nb.core import taping  # most clients have no need of it
+
+    place = taping.Place(tape, base_url, scrubber(key))
+    http = _kept_in_time(_configured(factory, {**options, **taping.instead(place)}))
+    taping.record(http, place)
+    return http
+
+
+def _kept_in_time(http: Any) -> Any:  # noqa: ANN401
     if isinstance(http, httpx.Client):
         deadline.install(http)
-    taping.record(http, place)
     return http
 
 
@@ -197,7 +208,7 @@ def _until(request: httpx.Request, over: float) -> httpx.Request:
     return request
 
 
-def _ahead(tape: taping.Tape | None, outcome: Answer | Failure) -> float:
+def _ahead(tape: Tape | None, outcome: Answer | Failure) -> float:
     """Return by how much a replayed answer came sooner than the recorded one."""
     if tape is None or outcome.reel is None or not outcome.reel.replayed:
         return 0.0
@@ -216,7 +227,7 @@ def _refused(transport: Transport | AsyncTransport, wish: Open) -> Failure | Non
 class Transport:
     """Blocking connections to one base URL, kept and used again."""
 
-    def __init__(self, base_url: str, key: Secret, tape: taping.Tape | None = None) -> None:
+    def __init__(self, base_url: str, key: Secret, tape: Tape | None = None) -> None:
         self.base_url = base_url
         self.key = key
         self.tape = tape
@@ -362,7 +373,7 @@ class Run(Generic[T]):
             return self._failed(error)
 
     def _failed(self, error: Exception) -> Failure:
-        late = time.monotonic() > self._over and taping.reel_of(error) is None  # a tape says so itself
+        late = time.monotonic() > self._over and _reel(error) is None  # a tape says so itself
         return TOO_SLOW if late else _failure(error)
 
     def _drain(self) -> None:
@@ -410,7 +421,7 @@ def _shut(sock: Any) -> None:  # noqa: ANN401
 class AsyncTransport:
     """The same, awaited. Connections belong to an event loop; in another loop new ones are made."""
 
-    def __init__(self, base_url: str, key: Secret, tape: taping.Tape | None = None) -> None:
+    def __init__(self, base_url: str, key: Secret, tape: Tape | None = None) -> None:
         self.base_url = base_url
         self.key = key
         self.tape = tape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pydantic
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from beatra_nb.batch.outcome import Outcome, Trouble
 from beatra_nb.batch.parcel import Order, Report, from_bytes, packed, to_bytes
 from beatra_nb.core.policy import LONGEST_RETRY_AFTER
 from beatra_nb.core.request import ChatRequest
+from beatra_nb.core.typed import Shape
 
 
 @given(st.lists(st.integers(1, 4096), min_size=1, max_size=8))
@@ -59,3 +61,28 @@ def test_what_was_parsed_stays_behind_where_it_cannot_travel() -> None:
     report.take(Outcome(4, error=Trouble("Timeout", "Too slow.")))
     home = from_bytes(report.to_bytes()).outcomes()
     assert home == [Outcome(3, "yes"), Outcome(4, error=Trouble("Timeout", "Too slow."))]
+
+
+class Slow(pydantic.BaseModel):
+    word: str
+
+    @pydantic.field_validator("word")
+    @classmethod
+    def look(cls, word: str) -> str:
+        return min(sorted(word * 200) for _ in range(50))[0]
+
+
+class Quick(pydantic.BaseModel):
+    words: list[str]
+
+
+def test_what_is_parsed_in_no_time_is_parsed_at_home() -> None:
+    quick, slow = Shape.of(Quick), Shape.of(Slow)
+    text, slow_text = '{"words": ["a", "b"]}', '{"word": "abc"}'
+    report = Report()
+    assert report.worth_sending(quick) is None
+    report.take(Outcome(0, slow_text, slow.parse(slow_text)))
+    assert report.worth_sending(slow)
+    other = Report()
+    other.take(Outcome(0, text, quick.parse(text)))
+    assert from_bytes(other.to_bytes(whole=False)).outcomes() == [Outcome(0, text)]

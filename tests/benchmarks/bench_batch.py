@@ -205,10 +205,12 @@ OURS = [name for name in CONTENDERS if name.startswith("beatra_nb")]
 def many_rows(rows: int, active: int = 64) -> None:
     """Measure memory and the checkpoint's price at a server that answers at once."""
     from beatra_nb.batch import engine
-    from beatra_nb.core.request import ChatRequest
+    from beatra_nb.batch.asks import Asker
+
+    asker = Asker.of(f"Row {{n}}: {PROMPT}")
 
     def jobs(count: int) -> Iterator[engine.Job]:
-        return (engine.Job(at, ChatRequest.of(f"Row {at}: {PROMPT}")) for at in range(count))
+        return (engine.Job(at, asker.request({"n": at})) for at in range(count))
 
     def run(count: int, checkpoint: bool | Path, keep: list[object]) -> float:
         start = time.perf_counter()

@@ -15,7 +15,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -170,35 +170,48 @@ def main() -> None:
     ):
         os.environ["BEATRA_HOME"] = home
 
-        def measure(rows: int, schema: Any, there: Any, checkpoint: bool) -> tuple[float, float]:
-            wall, spent = time.perf_counter(), cpu()
+        def measure(rows: int, schema: Any, there: Any, checkpoint: bool) -> tuple[float, float, float]:
+            wall, here, away = time.perf_counter(), cpu(), sum(client.run(time.process_time).values())
             asyncio.run(batch(base_url, rows, schema, there, checkpoint))
-            return time.perf_counter() - wall, cpu() - spent
+            wall, here = time.perf_counter() - wall, cpu() - here
+            return wall, here, sum(client.run(time.process_time).values()) - away
 
-        run: Callable[..., tuple[float, float]] = measure
         for name, schema, rows, checkpoint in kinds:
             for there in (None, client):
-                run(rows // 10, schema, there, checkpoint)  # imports, connections
-            alone, spread, driver = [], [], []
-            for _ in range(chosen.rounds):
-                alone.append(run(rows, schema, None, checkpoint)[0])
-                wall, spent = run(rows, schema, client, checkpoint)
-                spread.append(wall)
-                driver.append(spent)
-            ratio = statistics.median(a / b for a, b in zip(alone, spread, strict=True))
+                measure(rows // 10, schema, there, checkpoint)  # imports, connections
+            pairs = [
+                (measure(rows, schema, None, checkpoint), measure(rows, schema, client, checkpoint))
+                for _ in range(chosen.rounds)
+            ]
+            ratio = statistics.median(alone[0] / spread[0] for alone, spread in pairs)
+            per_row = [
+                1e6 * min(times) / rows
+                for times in zip(*((alone[1], spread[1], spread[2]) for alone, spread in pairs), strict=True)
+            ]
             table.append(
                 [
                     name,
-                    f"{rows / min(alone):.0f}",
-                    f"{rows / min(spread):.0f}",
+                    f"{rows / min(alone[0] for alone, _ in pairs):.0f}",
+                    f"{rows / min(spread[0] for _, spread in pairs):.0f}",
                     f"{ratio:.2f}",
                     verdict(ratio, 1.0, at_least=True) if schema is Checked else "",
-                    f"{1e6 * min(driver) / rows:.0f}",
+                    *(f"{each:.0f}" for each in per_row),
+                    f"{1e6 / per_row[1]:.0f}",
                 ]
             )
     show(
         f"{chosen.workers} workers beside one process, {ACTIVE} calls at once in all, {os.cpu_count()} cores",
-        ["", "one process, rows/s", "cluster, rows/s", "×", "bound", "driver and scheduler, CPU µs a row"],
+        [
+            "",
+            "one process, rows/s",
+            "cluster, rows/s",
+            "×",
+            "bound",
+            "CPU µs a row: one process",
+            "driver and scheduler",
+            "workers",
+            "one driver's limit, rows/s",
+        ],
         table,
     )
 

@@ -129,6 +129,7 @@ FAILURES: dict[str, Callable[[], list[Any]]] = {
     "a cut head": lambda: [iter([b"HTTP/1.1 200 OK\r\ncont"])],
     "a cut body": lambda: [iter([b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{"])],
     "silence": lambda: [iter([2.0])],
+    "odd headers": lambda: [http(404, b"{}", x_request_id="req \xc3\xa9\xd0\xba", location="\xff")],
     "bytes that are no text": lambda: [http(200, b"\xff\xfe\x00")],
 }
 
@@ -230,7 +231,7 @@ def test_a_request_that_was_not_recorded_says_what_differs(wire: Wire, cassette:
     with bn.Client(mode="replay", cassette=cassette, speed=0) as client:
         with pytest.raises(bn.NotRecorded) as caught:
             client.chat("Say hi in six words.", temperature=0)
-        assert "messages[0].content: Say hi in [-five-] {+six+} words." in caught.value.message
+        assert "messages[0].content: “Say hi in [-five-] {+six+} words.”" in caught.value.message
         assert "BEATRA_MODE=record" in str(caught.value)
         assert caught.value.attempts == 0
         assert not caught.value.doubtful
@@ -345,6 +346,18 @@ def test_a_task_that_was_not_over_does_not_keep_a_replay_for_ever(wire: Wire, ca
         assert task.elapsed == live.elapsed
         with pytest.raises(bn.NotRecorded):
             task.wait()
+
+
+def test_time_that_ran_out_runs_out_again(wire: Wire, cassette: Path) -> None:
+    """A replay does not wait, and yet its clock goes on as the recording's did."""
+    wire.say(http(200, {"task_id": "task_1", "status": "running", "progress": {"percent": 40}}))
+    seen = []
+    settings: dict[str, Any] = {"api_key": KEY, "base_url": wire.base_url, "mode": "record"}
+    for given in (settings, {"mode": "replay", "speed": 0}):
+        with bn.Client(**given, cassette=cassette) as client, pytest.raises(bn.TaskTimeout) as caught:
+            client.task("task_1").wait(timeout=1.2)
+        seen.append(str(caught.value))
+    assert seen[0] == seen[1]
 
 
 def test_a_replay_goes_as_fast_as_it_is_told(wire: Wire, cassette: Path) -> None:

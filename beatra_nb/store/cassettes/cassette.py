@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 TAPE = "tape.jsonl"
 LONGEST_LINE = 64_000_000  # bytes
+LONGEST_BODY = 5_000_000  # bytes that stand in a line
 LARGEST_MEDIA = 500_000_000  # bytes
 AGAIN = 50  # how often a task that was not over when its recording ended is told as it was
 _ENDINGS = {
@@ -183,7 +184,8 @@ class Cassette:
         """Add an exchange; a body that is a file goes to a file of its own."""
         exchange = _scrubbed(exchange, scrub)
         kind = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if exchange.body and kind.startswith(("audio/", "video/", "image/", "application/octet-stream")):
+        sound = kind.startswith(("audio/", "video/", "image/", "application/octet-stream"))
+        if exchange.body and (sound or len(exchange.body) > LONGEST_BODY):
             exchange = replace(exchange, media=self._keep(exchange.body, kind), body=b"")
         self._append(replace(exchange, session=self._session).to_json(), scrub)
 

@@ -87,7 +87,7 @@ def _words(before: object, after: object) -> str:
     Examples
     --------
     >>> _words("Say hi in five words.", "Say hi in six words.")
-    'Say hi in [-five-] {+six+} words.'
+    '“Say hi in [-five-] {+six+} words.”.'
     """
     if not (isinstance(before, str) and isinstance(after, str)):
         return _short(f"recorded was {_value(before)}, asked is {_value(after)}.")
@@ -102,7 +102,7 @@ def _words(before: object, after: object) -> str:
         parts += [f"{{+{' '.join(new[c:d])}+}}"] if d > c else []
     if old == new:
         return "in its spaces alone." if len(before) < COMPARED else "towards its end."
-    return _short(" ".join(parts))
+    return f"“{_short(' '.join(parts))}”."
 
 
 def _value(value: object) -> str:
