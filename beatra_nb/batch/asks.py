@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from beatra_nb.core.errors import BeatraError, InvalidInput
 from beatra_nb.core.prompt import Prompt
-from beatra_nb.core.request import ChatRequest, encode, messages_of
+from beatra_nb.core.request import ChatRequest, messages_of
 from beatra_nb.core.template import is_missing, lookup, named
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Asker:
         if isinstance(self.prompt, Prompt):
             messages = self.prompt.messages(self._values(self.prompt, row))
             messages_of(messages[-1]["content"])
-            return self._with(self.base, messages)
+            return self.base.about(messages)
         try:
             asked = self.prompt(row)
         except BeatraError:
@@ -129,8 +129,8 @@ class Asker:
             special = ChatRequest.of("Hi", **own, **({"model": model} if model else {}))
             body = {**self.base.body, **{k: v for k, v in special.body.items() if model or k != "model"}}
             messages = asked.messages({} if not asked.variables else self._values(asked, row))
-            return self._with(replace(self.base, body=body, label=asked.label), messages)
-        return self._with(self.base, messages_of(asked, self.system))
+            return replace(self.base, body=body, label=asked.label).about(messages)
+        return self.base.about(messages_of(asked, self.system))
 
     @property
     def shape(self) -> Shape | None:
@@ -151,10 +151,6 @@ class Asker:
             return {}
         # A single value fills the one gap, whatever that is called.
         return {needed[0]: None if is_missing(row) else row}
-
-    def _with(self, base: ChatRequest, messages: list[dict[str, Any]]) -> ChatRequest:
-        body = {**base.body, "messages": messages}
-        return replace(base, body=body, json=encode(body))
 
 
 def _names(row: object) -> tuple[str, ...] | None:

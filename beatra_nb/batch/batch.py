@@ -270,7 +270,11 @@ class Batch:
     def _take(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)
         self._tally.add(outcome)
-        if self.on_error == "raise" and outcome.error is not None and self._raised is None:
+        error = outcome.error
+        if error is None or self._raised is not None:
+            return
+        # What is not on the tape is a mistake of the whole notebook, whatever rows shall do that fail.
+        if self.on_error == "raise" or error.type == "NotRecorded":
             self._raised = outcome
             self.stop.stop("a row failed")
 
@@ -437,7 +441,7 @@ def _error(trouble: Trouble, result: BatchResult, go_on: str, row: Outcome | Non
     error: BeatraError
     if isinstance(kind, type) and issubclass(kind, errors.APIError):
         error = kind(message, code=trouble.code, **about)
-    elif kind in (errors.ConnectionFailed, errors.Timeout, errors.InvalidInput, errors.BudgetExceeded):
+    elif kind in (errors.ConnectionFailed, errors.Timeout, errors.InvalidInput, errors.NotRecorded):
         error = kind(message, **about)
     else:
         error = BeatraError(message, **about)

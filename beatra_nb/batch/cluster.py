@@ -280,10 +280,13 @@ class _Spread(_Batch):
     async def _carry(self, rows: dict[int, _Row]) -> None:
         """See a partition through, however often it has to be sent."""
         tries = 0
+        sent = False  # whether any of the rows may have been
         try:
             while rows and not self._stop.level:
+                sent = True
                 report = await self._order(rows)
                 self._bring_home(report, rows)
+                sent = report.stranger is None and report.stopped != "budget"
                 if not rows:
                     break
                 if report.stranger is not None:
@@ -300,7 +303,7 @@ class _Spread(_Batch):
             self._left_out = self._left_out or bool(rows)
             for position in rows:
                 if claim := self._claims.pop(position, None):
-                    claim.maybe()
+                    claim.maybe() if sent else claim.nothing()
 
     async def _order(self, rows: dict[int, _Row]) -> Report:
         """Send a partition once more, until a worker has reported about it."""

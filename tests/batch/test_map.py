@@ -340,3 +340,15 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(
     # What was under way was sent again under the key it had: nothing was made twice.
     effects = Counter(seen.idempotency_key for seen in box.seen if seen.effect)
     assert max(effects.values()) == 1
+
+
+def test_a_batch_is_recorded_and_replayed(talk: bn.Client, tmp_path: Path) -> None:
+    tape = tmp_path / "rows.cassette"
+    frame = pd.DataFrame({"word": WORDS})
+    with bn.Client(mode="record", cassette=tape) as client:
+        first = client.map(frame, SAY, progress=False)
+    with bn.Client(mode="replay", cassette=tape, speed=0) as client:
+        second = client.map(frame, SAY, progress=False)
+        with pytest.raises(bn.NotRecorded, match=r"cheese"):
+            client.map([*WORDS, "cheeses"], SAY, progress=False)
+    pd.testing.assert_frame_equal(first, second)
