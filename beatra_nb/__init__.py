@@ -34,7 +34,7 @@ _NAMES = {
     "beatra_nb.core.prompt": "Prompt Example",
     "beatra_nb.core.prompt_dir": "prompts PromptLibrary",
     "beatra_nb.core.budget": "budget Budget",
-    "beatra_nb.batch.result": "BatchResult",
+    "beatra_nb.batch.result": "BatchResult last_batch",
     "beatra_nb.interact.chat_box": "ChatBox",
     "beatra_nb.interact.compare": "Compare",
     "beatra_nb.interact.task_board": "TaskBoard",
@@ -53,6 +53,7 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names.spl
 if TYPE_CHECKING:
     from beatra_nb import sandbox as sandbox
     from beatra_nb.batch.result import BatchResult as BatchResult
+    from beatra_nb.batch.result import last_batch as last_batch
     from beatra_nb.core.async_client import AsyncClient as AsyncClient
     from beatra_nb.core.budget import Budget as Budget
     from beatra_nb.core.budget import budget as budget

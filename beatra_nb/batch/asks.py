@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from beatra_nb.core.errors import BeatraError, InvalidInput
@@ -133,6 +133,11 @@ class Asker:
         return self.base.about(messages_of(asked, self.system))
 
     @property
+    def templated(self) -> bool:
+        """Whether the prompt is a template, which is filled at once."""
+        return isinstance(self.prompt, Prompt)
+
+    @property
     def shape(self) -> Shape | None:
         """What the answers are asked to be."""
         return self.base.shape
@@ -181,10 +186,15 @@ def _described(prompt: Prompt | Callable[[Any], Any]) -> Any:  # noqa: ANN401
             "system": prompt.system,
             "examples": [[each.user, each.assistant] for each in prompt.examples],
         }
-    try:
-        source = inspect.getsource(prompt)
-    except (OSError, TypeError):
-        code = getattr(prompt, "__code__", None)
-        source = code.co_code.hex() if code is not None else ""
     name = getattr(prompt, "__qualname__", type(prompt).__qualname__)
-    return {"function": name, "source": hashlib.sha256(source.encode()).hexdigest()[:16]}
+    code = getattr(prompt, "__code__", None)
+    if code is None:
+        return {"function": name}  # each row's request is compared by itself in any case
+    # Not its source: a lambda's would be the whole line that the call stands on, with everything else in it.
+    told = hashlib.sha256(repr(_code(code)).encode()).hexdigest()[:16]
+    return {"function": name, "code": told}
+
+
+def _code(code: CodeType) -> list[Any]:
+    consts = [_code(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
+    return [code.co_code.hex(), code.co_names, consts]

@@ -9,6 +9,7 @@ once; of the caller where it awaits.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import dataclasses
 import functools
@@ -25,16 +26,16 @@ from beatra_nb.batch.columns import columns_of, frame_of, join
 from beatra_nb.batch.engine import Job
 from beatra_nb.batch.outcome import Outcome, Trouble
 from beatra_nb.batch.pace import Pace
-from beatra_nb.batch.result import BatchResult, Summary, Tallying, Totals
+from beatra_nb.batch.result import BatchResult, Summary, Tallying, Totals, remember
 from beatra_nb.batch.rows import Rows
 from beatra_nb.batch.stop import Stop
+from beatra_nb.batch.tally import Tally
 from beatra_nb.core import budget as budgets
 from beatra_nb.core import claims, seams
 from beatra_nb.core.errors import BeatraError, Interrupted, InvalidInput
 from beatra_nb.store.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from beatra_nb.batch.tally import Tally
     from beatra_nb.core.base_client import BaseClient
     from beatra_nb.core.budget import Budget
     from beatra_nb.display.live_batch import BatchPainter
@@ -192,7 +193,9 @@ class Batch:
             thread.join()
             ended = came[0]
             if isinstance(ended, BaseException):
-                raise ended.with_traceback(None) from None
+                self._leave(ended)
+                # Of our own errors the frames tell nothing; those of a generator or a check are the user's.
+                raise ended.with_traceback(None) if isinstance(ended, BeatraError) else ended
             return self._finish(ended)
 
     async def arun(self) -> Any:  # noqa: ANN401
@@ -201,9 +204,23 @@ class Batch:
             watch = asyncio.get_running_loop().create_task(self._watch())
             try:
                 ended = await self._work()
+            except BaseException as error:
+                self._leave(error)
+                raise
             finally:
                 watch.cancel()
             return self._finish(ended)
+
+    def _leave(self, error: BaseException) -> None:
+        """Keep what was finished when a batch ends by an error that is no row's, and say so on the card."""
+        interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+        tally = Tally(self._run_id or "", stopped="interrupted" if interrupted else "an error")
+        tally.elapsed = time.monotonic() - self._began
+        result = self._result(tally)
+        if result.outcomes:
+            with contextlib.suppress(AttributeError):
+                error.result = result  # type: ignore[attr-defined]
+            self._close_card(result)
 
     async def _watch(self) -> None:
         while True:
@@ -217,7 +234,7 @@ class Batch:
                 None
                 if self.checkpoint is None
                 else await asyncio.to_thread(
-                    Checkpoint.open, self.checkpoint, self.asker.fingerprint, if_changed=self.if_changed
+                    Checkpoint.open, self.checkpoint, self._fingerprint(), if_changed=self.if_changed
                 )
             )
             try:
@@ -234,7 +251,7 @@ class Batch:
                     dedupe=self.dedupe,
                     stop=self.stop,
                     room=functools.partial(claims.room, context) if budgets.active() else None,
-                    blocking=isinstance(self.rows.native, Iterator),
+                    blocking=self._slow,
                     run_id=self._run_id,
                 )
             finally:
@@ -242,7 +259,21 @@ class Batch:
                     await asyncio.to_thread(checkpoint.close)
                 await transport.close()
 
+    def _fingerprint(self) -> dict[str, Any]:
+        """What the checkpoint knows this batch by: what is asked, and who answers.
+
+        The sandbox's answers must never be taken for the service's, nor those of a recording.
+        """
+        who = self.client.answered_by
+        return {**self.asker.fingerprint, "answered by": who}
+
     # ── rows ──
+
+    @property
+    def _slow(self) -> bool:
+        """Whether making a request may take a while: a function of the user's, or rows that are no list."""
+        listed = self.rows.kind != "plain" or isinstance(self.rows.native, Sequence)
+        return not (listed and self.asker.templated)
 
     def jobs(self) -> Iterator[Job]:
         """Yield the rows as they are to be asked about."""
@@ -298,21 +329,25 @@ class Batch:
         outcomes = [*self._kept.values(), *self._outcomes]
         if self.order == "input" or self.rows.kind != "plain":
             outcomes.sort(key=lambda out: out.position)
-        listed = isinstance(self.rows.native, Sequence)
-        return BatchResult(
-            outcomes,
-            self._tally.totals(tally.elapsed),
-            self.asker.shape,
-            self._why(tally),
-            None if self.checkpoint is None else os.fspath(self.checkpoint),
-            self.rows.native if listed else None,
-            self._again(tally.run_id, outcomes) if listed else None,
+        listed = isinstance(self.rows.native, Sequence) or hasattr(self.rows.native, "__array__")
+        return remember(
+            BatchResult(
+                outcomes,
+                self._tally.totals(tally.elapsed),
+                self.asker.shape,
+                self._why(tally),
+                None if self.checkpoint is None else os.fspath(self.checkpoint),
+                self.rows.native if listed else None,
+                self._again(tally.run_id, outcomes) if listed else None,
+            )
         )
 
     def _why(self, tally: Tally) -> str | None:
         match tally.stopped:
             case None:
                 return None
+            case "budget" if self.budget is not None and self.budget.unbounded:
+                return f"The budget refuses more: {self.budget.objection}. {self._how_to_go_on()}"
             case "budget":
                 left = "" if self.rows.total is None else f" of {self.rows.total:,}"
                 return (
@@ -327,9 +362,8 @@ class Batch:
 
     def _how_to_go_on(self, how: str = "") -> str:
         if self.checkpoint is None:
-            return (
-                ".retry_failed() of the result goes on; with checkpoint= a batch goes on even after a crash."
-            )
+            kept = "bn.last_batch() holds what is finished. " if self._outcomes else ""
+            return f"{kept}With checkpoint= the same call goes on from there, even after a crash."
         return f"{GO_ON}{' ' + how if how else ''}: what is finished is in {os.fspath(self.checkpoint)!r}."
 
     def _give(self, result: BatchResult) -> Any:  # noqa: ANN401

@@ -16,11 +16,11 @@ import time
 import uuid
 from collections.abc import AsyncIterable, Callable, Iterable
 from dataclasses import replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from beatra_nb import __version__
 from beatra_nb.batch import crew, engine, parcel
+from beatra_nb.batch.accounts import Accounts
 from beatra_nb.batch.cluster_client import Lost, Workers, checked
 from beatra_nb.batch.engine import BREATH, GRACE, Job, _Batch, _Row
 from beatra_nb.batch.outcome import Outcome, Trouble
@@ -28,16 +28,13 @@ from beatra_nb.batch.parcel import Order, Report, Terms
 from beatra_nb.batch.seal import seal
 from beatra_nb.batch.stop import Stop
 from beatra_nb.batch.tally import Tally
-from beatra_nb.core import budget as budgets
-from beatra_nb.core import claims, resources
-from beatra_nb.core.errors import BeatraError, BudgetExceeded, ConfigurationError
-from beatra_nb.core.flow import Call, Context
-from beatra_nb.core.reply import Reply, Usage
+from beatra_nb.core.errors import BeatraError, ConfigurationError
+from beatra_nb.core.reply import Reply
 from beatra_nb.core.request import parse_data
 
 if TYPE_CHECKING:
     from beatra_nb.batch.pace import Pace
-    from beatra_nb.core.claims import Claim
+    from beatra_nb.core.flow import Context
     from beatra_nb.core.request import ChatRequest
     from beatra_nb.core.transport import AsyncTransport
     from beatra_nb.store.checkpoint import Checkpoint
@@ -135,7 +132,7 @@ class _Spread(_Batch):
         self._loading: list[_Row] = []
         self._bytes = 0
         self._lingering: asyncio.TimerHandle | None = None
-        self._claims: dict[int, Claim] = {}
+        self._accounts = Accounts(self._context, self._room)
         self._begging = 0  # partitions that wait for the budget, and not for a worker
         self._number = 0
         self._size = 1
@@ -222,7 +219,7 @@ class _Spread(_Batch):
                 if easy % BREATH == 0:
                     await asyncio.sleep(0)
                 continue
-            while not self._claim(row):
+            while not self._accounts.claim(row.position, row.request):
                 await self._load_off()
                 if not self._anybody_out():
                     self._out_of_budget()
@@ -301,16 +298,14 @@ class _Spread(_Batch):
             self._give_up(str(lost))
         finally:
             self._left_out = self._left_out or bool(rows)
-            for position in rows:
-                if claim := self._claims.pop(position, None):
-                    claim.maybe() if sent else claim.nothing()
+            self._accounts.give_up(rows, sent=sent)
 
     async def _order(self, rows: dict[int, _Row]) -> Report:
         """Send a partition once more, until a worker has reported about it."""
         pace = self._gate.pace
         for attempt in range(MOST_TRIES):
             places, more = await self._muster()
-            credits, tokens = self._allowance(rows)
+            credits, tokens = self._accounts.allowance(rows, AHEAD * self._count)
             order = Order(
                 [parcel.packed(at, row.generation, row.request) for at, row in rows.items()],
                 places,
@@ -341,7 +336,7 @@ class _Spread(_Batch):
             if row is None:
                 continue
             outcome = _parsed(told, row.request)
-            self._settle_claim(row, outcome)
+            self._accounts.settle(row.request, outcome)
             self._heed(outcome)
             self._delivery.add(row.body, outcome)
             for position in self._settle(row.body, outcome):
@@ -376,75 +371,20 @@ class _Spread(_Batch):
             )
             self._stop.stop("cluster")
 
-    # What it may cost
-
-    def _claim(self, row: _Row) -> bool:
-        """Set aside in the budgets what a row may cost, if there is room for it."""
-        if self._room is not None and not self._room(row.request):
-            return False
-        call = Call("chat", "POST", resources.CHAT, row.request.json, row.request.wire_key)
-        try:
-            claim = claims.claim(self._context, call)
-        except BudgetExceeded:
-            return False
-        if claim is not None:
-            self._claims[row.position] = claim
-        return True
-
     async def _claim_again(self, rows: dict[int, _Row]) -> None:
         """Claim for rows that a worker did not send, with what is known about prices by now."""
-        for position in rows:
-            if claim := self._claims.pop(position, None):
-                claim.nothing()
+        self._accounts.give_up(rows, sent=False)
         self._begging += 1
         self._fewer.set()
         try:
             for row in rows.values():
-                while not self._claim(row):
+                while not self._accounts.claim(row.position, row.request):
                     if not self._anybody_out():
                         self._out_of_budget()
                         return
                     await self._one_less()
         finally:
             self._begging -= 1
-
-    def _settle_claim(self, row: _Row, outcome: Outcome) -> None:
-        """Tell the budgets what a row came to."""
-        tokens = outcome.prompt_tokens + outcome.completion_tokens
-        usage = None
-        if tokens or outcome.credits is not None:
-            usage = Usage(outcome.prompt_tokens, outcome.completion_tokens, tokens, outcome.credits)
-            if outcome.model is not None and outcome.attempts == 1 and outcome.error is None:
-                self._context.prices.learn(self._context.base_url, row.request.asked, outcome.model, usage)
-        claim = self._claims.pop(row.position, None)
-        if claim is None:
-            return
-        if usage is not None or outcome.error is None:
-            claim.chat(Reply("", usage=usage, sandbox=outcome.sandbox))
-        elif outcome.error.doubtful:
-            claim.maybe()
-        else:
-            claim.nothing()
-
-    def _allowance(self, rows: dict[int, _Row]) -> tuple[Decimal | None, int | None]:
-        """Return how much a partition may spend: what is set aside for it, and its part of what is left."""
-        active = budgets.active()
-        if not active:
-            return None, None
-        set_aside = [claim.estimate for at in rows if (claim := self._claims.get(at)) is not None]
-        others = AHEAD * self._count
-        left = [each.left for each in active]
-        credits = [
-            sum((each.credits for each in set_aside), each_left.credits / others)
-            for each_left in left
-            if each_left.credits is not None
-        ]
-        tokens = [
-            sum((each.tokens for each in set_aside), each_left.tokens // others)
-            for each_left in left
-            if each_left.tokens is not None
-        ]
-        return min(credits, default=None), min(tokens, default=None)
 
     # The end
 
@@ -454,9 +394,7 @@ class _Spread(_Batch):
         try:
             await super()._wind_up(feeder)
         finally:
-            for row in self._loading:  # never sent
-                if claim := self._claims.pop(row.position, None):
-                    claim.nothing()
+            self._accounts.give_up((row.position for row in self._loading), sent=False)
 
     async def _come_home(self) -> None:
         """Have the workers end what is under way, and wait a moment for what they report."""

@@ -92,6 +92,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401
         return {name: plain(getattr(value, name)) for name in type(value).model_fields}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, decimal.Decimal):
+        return float(value)
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -188,7 +190,7 @@ def _struct_fields(kind: Any) -> dict[str, Any] | None:  # noqa: ANN401
 
 def join(native: Any, columns: Sequence[Column]) -> Any:  # noqa: ANN401
     """Return a frame of the same library with the columns behind its own; rows, index and dtypes stay."""
-    library = type(native).__module__.partition(".")[0]
+    library = _library(native)
     if library == "pandas":
         return _join_pandas(native, columns)
     if library == "polars":
@@ -211,7 +213,7 @@ def join(native: Any, columns: Sequence[Column]) -> Any:  # noqa: ANN401
 
 def frame_of(native: Any, columns: Sequence[Column]) -> Any:  # noqa: ANN401
     """Return a new frame of the columns alone, of the library that a series came from, with its index."""
-    library = type(native).__module__.partition(".")[0]
+    library = _library(native)
     if library == "pandas":
         import pandas as pd
 
@@ -223,6 +225,12 @@ def frame_of(native: Any, columns: Sequence[Column]) -> Any:  # noqa: ANN401
     import pyarrow as pa
 
     return pa.table({column.name: _arrow_array(pa, column) for column in columns})
+
+
+def _library(native: Any) -> str:  # noqa: ANN401
+    """Return which library made a frame; a subclass is its library's, wherever it was written."""
+    roots = [each.__module__.partition(".")[0] for each in type(native).__mro__]
+    return next((root for root in roots if root in ("pandas", "polars", "pyarrow")), roots[0])
 
 
 def _join_pandas(native: Any, columns: Sequence[Column]) -> Any:  # noqa: ANN401
@@ -301,7 +309,10 @@ def _arrow_array(pa: Any, column: Column) -> Any:  # noqa: ANN401
         import json
 
         # A union of types has no place in Arrow: as JSON nothing of it is lost.
-        texts = [None if each is None else json.dumps(each, default=str) for each in column.values]
+        texts = [
+            each if each is None or isinstance(each, str) else json.dumps(each, default=str)
+            for each in column.values
+        ]
         return pa.array(texts, pa.string())
 
 

@@ -269,3 +269,25 @@ class BatchResult(seams.Showable):
     def __repr__(self) -> str:
         done, failed = self.totals.done, self.totals.failed
         return f"<BatchResult: {done:,} answered, {failed:,} failed{', stopped' if self.stopped else ''}>"
+
+
+_last: BatchResult | None = None
+
+
+def remember(result: BatchResult) -> BatchResult:
+    """Keep a result as the last one: an interrupt or an error must not take it along."""
+    global _last
+    _last = result
+    return result
+
+
+def last_batch() -> BatchResult | None:
+    """Return what the last batch of this process came to, whole or stopped; None before the first.
+
+    Also where the call itself ended in an error or an interrupt, or gave a data frame.
+
+    Examples
+    --------
+    >>> bn.last_batch().failed  # doctest: +SKIP
+    """
+    return _last

@@ -13,6 +13,7 @@ from beatra_nb.core import seams
 from beatra_nb.core.errors import BeatraError, ConfigurationError, Interrupted
 from beatra_nb.core.flow import Context
 from beatra_nb.core.settings import (
+    BASE_URL,
     MAX_ATTEMPTS,
     READ_TIMEOUT,
     Secret,
@@ -173,6 +174,19 @@ class BaseClient(seams.Showable, abc.ABC):
             if self._tape is not None:
                 self._made = self._tape.context(self._made)
         return self._made
+
+    @property
+    def answered_by(self) -> str:
+        """Who answers, in a word or an address: ``sandbox``, ``a recording``, ``live`` or where that is."""
+        settings = self._settings
+        if self._tape is not None and self._tape.replays:
+            return "a recording"
+        if settings.base_url is None:
+            return "sandbox"
+        if settings.base_url == BASE_URL:
+            return "live"
+        host = urlsplit(settings.base_url).hostname or ""
+        return "this machine" if is_loopback(host) else settings.base_url
 
     def _many(self, active: int) -> tuple[AsyncTransport, Context]:
         """Return what carries many calls at once in the running loop, and what their flows look at."""

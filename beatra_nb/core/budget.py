@@ -110,6 +110,16 @@ class Budget(seams.Showable):
         return self._purse.left()
 
     @property
+    def unbounded(self) -> bool:
+        """Whether nothing but a check of the user's own bounds it."""
+        return self.credits is None and self.tokens is None
+
+    @property
+    def objection(self) -> str | None:
+        """What the user's own check says against more at this moment; None if nothing."""
+        return self._reason()
+
+    @property
     def calls(self) -> int:
         """How many calls were paid."""
         return self._purse.spent.calls

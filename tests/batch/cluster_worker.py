@@ -1,7 +1,7 @@
 """A batch on a cluster, for tests; and a process that runs one until it is done or killed.
 
-``python -m tests.batch.cluster_worker URL CHECKPOINT ROWS SCHEDULER``; the key comes from the environment. It says how
-many rows it was told of, and at last what they came to.
+``python -m tests.batch.cluster_worker URL CHECKPOINT ROWS SCHEDULER``; the key comes from the environment. It says
+how many rows it was told of, and at last what they came to.
 """
 
 from __future__ import annotations

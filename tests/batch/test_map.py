@@ -352,3 +352,68 @@ def test_a_batch_is_recorded_and_replayed(talk: bn.Client, tmp_path: Path) -> No
         with pytest.raises(bn.NotRecorded, match=r"cheese"):
             client.map([*WORDS, "cheeses"], SAY, progress=False)
     pd.testing.assert_frame_equal(first, second)
+
+
+def test_an_error_of_the_users_own_keeps_what_is_finished(talk: bn.Client) -> None:
+    def broken() -> Iterator[str]:
+        yield from WORDS
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="disk") as told:
+        talk.map(broken(), SAY, max_active=1, progress=False)
+    last = bn.last_batch()
+    assert last is not None
+    assert told.value.result is last  # type: ignore[attr-defined]
+    assert [out.text for out in last] == WORDS[: len(last)]
+    assert len(last) >= 3
+    assert any(entry.name == "broken" for entry in told.traceback), (
+        "the line that failed is the user's to see"
+    )
+
+
+async def test_a_cancelled_batch_keeps_what_is_finished(atalk: bn.AsyncClient) -> None:
+    rows = [f"Write {count} words" for count in range(20, 120)]
+    batch = asyncio.ensure_future(
+        atalk.map(rows, "{x}", max_active=4, progress=False, model_options={"pace": 0.01})
+    )
+    await asyncio.sleep(1.5)
+    batch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await batch
+    last = bn.last_batch()
+    assert last is not None
+    assert 0 < len(last) < 100
+    assert last.stopped is not None
+
+
+def test_the_sandboxes_answers_are_not_taken_for_the_services(talk: bn.Client, tmp_path: Path) -> None:
+    file = tmp_path / "c.beatra"
+    talk.map(WORDS, SAY, checkpoint=file, progress=False)
+    with bn.Client(mode="sandbox") as other, pytest.raises(bn.CheckpointError, match="answered by"):
+        other.map(WORDS, SAY, checkpoint=file, progress=False)
+
+
+def test_a_lambda_is_known_by_its_code_alone(talk: bn.Client, tmp_path: Path) -> None:
+    file = tmp_path / "c.beatra"
+    first = talk.map(WORDS, lambda word: f"Repeat: {word}", checkpoint=file, progress=False)
+    again = talk.map(WORDS, lambda word: f"Repeat: {word}", checkpoint=file, dedupe=True, progress=False)
+    assert again.totals.resumed == len(first)
+    with pytest.raises(bn.CheckpointError, match="prompt"):
+        talk.map(WORDS, lambda word: f"Repeat {word}", checkpoint=file, progress=False)
+
+
+def test_a_check_says_why_it_ended(talk: bn.Client) -> None:
+    def check(spent: Any) -> bool | str:
+        return spent.calls < 2 or "two are enough"
+
+    result = talk.map(WORDS, SAY, budget=check, max_active=1, progress=False)
+    assert "two are enough" in str(result.stopped)
+
+
+def test_a_subclass_of_a_series_is_its_librarys(talk: bn.Client) -> None:
+    class Own(pd.Series):
+        @property
+        def _constructor(self) -> type:
+            return Own
+
+    assert list(talk.map(Own(WORDS, index=list("abcde")), SAY, progress=False).index) == list("abcde")
