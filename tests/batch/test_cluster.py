@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import types
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -49,7 +50,16 @@ class City(pydantic.BaseModel):
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
+def main() -> Iterator[None]:
+    """A main module that processes can be spawned from: a shell of another test may have left a stand-in."""
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    yield
+    sys.modules["__main__"] = before
+
+
+@pytest.fixture(scope="module")
+def cluster(main: None) -> Iterator[LocalCluster]:
     with (
         # A worker that is killed on purpose is no news.
         dask.config.set({"distributed.logging": {"distributed": "critical"}}),
