@@ -26,7 +26,7 @@ from beatra_nb.batch.columns import columns_of, frame_of, join
 from beatra_nb.batch.engine import Job
 from beatra_nb.batch.outcome import Outcome, Trouble
 from beatra_nb.batch.pace import Pace
-from beatra_nb.batch.result import BatchResult, Summary, Tallying, Totals, remember
+from beatra_nb.batch.result import BatchResult, Summary, Tallying, Totals, as_finished, remember
 from beatra_nb.batch.rows import Rows
 from beatra_nb.batch.stop import Stop
 from beatra_nb.batch.tally import Tally
@@ -329,6 +329,8 @@ class Batch:
         outcomes = [*self._kept.values(), *self._outcomes]
         if self.order == "input" or self.rows.kind != "plain":
             outcomes.sort(key=lambda out: out.position)
+        else:
+            outcomes = as_finished(outcomes)
         listed = isinstance(self.rows.native, Sequence) or hasattr(self.rows.native, "__array__")
         return remember(
             BatchResult(

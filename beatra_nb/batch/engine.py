@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import time
 from collections.abc import AsyncIterable, Callable, Iterable
 from dataclasses import dataclass, replace
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 GRACE = 0.8  # seconds that calls under way have to come home after the first word to stop
 HOPELESS = 32  # rows in a row that failed where asking again might help: nobody is there, so the batch stops
 BREATH = 128  # rows that need no call, before others have a turn
+MOMENT = 0.02  # seconds of rows that are made, before others have a turn
+NOWHERE = 2**63  # beyond every position
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,9 @@ async def run(
         Whether a row may still be paid for. Where it may not while others are under way, they are waited for: they
         may cost less than was set aside. Where none is, the batch stops.
     blocking : bool, optional
-        Whether reading a row may take a while; by default, whether ``jobs`` is an iterator and no list.
+        Whether reading a row may take a while; by default, whether ``jobs`` is no list or tuple.
     run_id : str, optional
-        The run's name, where it was begun before without a checkpoint.
+        The run's name, where it was begun before: its rows are then at their places, and are looked for nowhere else.
 
     Returns
     -------
@@ -149,7 +152,11 @@ class _Batch:
             journal=self._delivery.queue if batched is not None else journal,
             bear_with=frozenset({"rate_limited"}),
         )
-        self._shelf = Shelf(self._delivery, empty=checkpoint is None or not checkpoint.resumed)
+        self._shelf = Shelf(
+            self._delivery, empty=checkpoint is None or not checkpoint.resumed, moving=run_id is None
+        )
+        # Rows whose answer may be further down, by where that is; the number keeps jobs from being compared.
+        self._waiting: list[tuple[int, int, Job]] = []
         # A digest → what it was answered, or who waits for the answer.
         self._same: dict[bytes, Outcome | list[int]] | None = {} if dedupe else None
         self._rows: dict[asyncio.Task[None], PacedRun[Reply]] = {}
@@ -192,10 +199,18 @@ class _Batch:
         """Take rows as long as there are any, and have each one asked about in a lane of its own."""
         wave = await self._place()
         easy = 0
+        breath = self._loop.time()
         while (job := await self._next()) is not None:
+            if self._stop.level:
+                break
             if not self._shelf.known(job.position):
                 await self._shelf.load(job.position)
             row = self._prepare(job)
+            if (
+                self._loop.time() - breath > MOMENT
+            ):  # rows may be slow to make, and nobody else was heard meanwhile
+                await asyncio.sleep(0)
+                breath = self._loop.time()
             if not self._delivery.has_room:
                 await self._delivery.room()
             if row is None:
@@ -225,6 +240,44 @@ class _Batch:
             self._open = False
 
     async def _next(self) -> Job | None:
+        """Return the next row, at its turn: one whose answer may be further down waits until that place is passed."""
+        while True:
+            job = await self._read()
+            if not self._shelf.moving or (job is not None and self._in_place(job)):
+                return job
+            passed = NOWHERE if job is None else job.position
+            if self._waiting and self._waiting[0][0] < passed:
+                self._put_back = job
+                job = heapq.heappop(self._waiting)[2]
+            if job is None or await self._at_its_turn(job, passed):
+                return job
+
+    async def _at_its_turn(self, job: Job, passed: int) -> bool:
+        """Find the answer of a row; False where it may be another row's, which comes later."""
+        if not self._shelf.known(job.position):
+            await self._shelf.load(job.position)
+        if isinstance(job.request, BeatraError):
+            return True
+        body = keys.body_digest(job.request)
+        if self._shelf.settled(job.position, body) or (self._same is not None and body in self._same):
+            return True
+        place = self._shelf.elsewhere(body)
+        if place is not None and place >= passed:
+            heapq.heappush(self._waiting, (place, job.position, job))
+            return False
+        if place is not None:
+            await self._shelf.fetch(job.position, body)
+        return True
+
+    def _in_place(self, job: Job) -> bool:
+        """Whether nothing has to be read from the file for a row, and it is this row's turn."""
+        if not self._shelf.known(job.position):
+            return False
+        if not self._shelf.moving or isinstance(job.request, BeatraError):
+            return not self._waiting
+        return not self._waiting and self._shelf.settled(job.position, keys.body_digest(job.request))
+
+    async def _read(self) -> Job | None:
         if self._put_back is not None:
             job, self._put_back = self._put_back, None
             if isinstance(job, Exception):
@@ -239,6 +292,8 @@ class _Batch:
         """
         if not self._open or self._put_back is not None or self._room is not None:
             return None
+        if self._transport.tape is not None:
+            return None  # rows are asked in their order, so that a replay gives each one the answer it had
         if (
             self._stop.level
             or self._broken is not None
@@ -251,7 +306,7 @@ class _Batch:
             return None
         try:
             job = self._intake.take()
-            if job is not None and self._shelf.known(job.position):
+            if job is not None and self._in_place(job):
                 row = self._prepare(job)
                 if row is not None:
                     return row, wave
@@ -270,15 +325,18 @@ class _Batch:
             return None
         body = keys.body_digest(request)
         generation, position = job.generation, job.position
-        kept = self._shelf.find(position)
-        if kept is not None and kept.body == body:
+        kept = self._shelf.find(position, body)
+        if kept is None:
+            generation = max(generation, self._shelf.generation(position, body))
+        else:
             outcome = _read_back(kept, request)
-            if outcome is not None and outcome.finished:
+            # A row that is asked anew on purpose is asked, whatever was its last word.
+            if outcome is not None and outcome.finished and generation <= kept.generation:
                 if self._same is not None:
                     self._same.setdefault(body, outcome)  # who waits for another row's answer goes on waiting
                 self._report(outcome)
                 return None
-            asked = kept.generation if outcome is None else outcome.next_generation
+            asked = kept.generation if outcome is None or outcome.finished else outcome.next_generation
             generation = max(generation, asked)
         if self._same is not None:
             known = self._same.get(body)
@@ -426,7 +484,7 @@ class _Batch:
 
     def _look_for_the_end(self) -> None:
         """See whether the last row had been taken, where only the feeder has not heard of it yet."""
-        if self._open and self._put_back is None and self._intake.ready():
+        if self._open and self._put_back is None and not self._waiting and self._intake.ready():
             with contextlib.suppress(Exception):
                 self._all_read = self._intake.take() is None
 

@@ -2,6 +2,7 @@
 
 A generator may block, over a file or a database, and must not hold up the calls that are under way. So it is read
 by a thread, which is told how many rows are wanted. A list costs nothing to read, and is read in place.
+Whatever is no list may compute its rows when it is asked for them, also where it is no iterator itself.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ def intake_of(source: Iterable[T] | AsyncIterable[T], *, blocking: bool | None =
     source : iterable or async iterable
         The rows.
     blocking : bool or None
-        Whether asking it for a row may take a while; by default, whether it is an iterator rather than a list.
+        Whether asking it for a row may take a while; by default, whether it is no list or tuple.
     """
     if isinstance(source, AsyncIterable):
         return _Awaited(source)
     if blocking is None:
-        blocking = isinstance(source, Iterator)
+        blocking = not isinstance(source, list | tuple)
     return _Threaded(source) if blocking else _Plain(source)
 
 

@@ -12,6 +12,8 @@ from beatra_nb.core import seams
 from beatra_nb.core.errors import InvalidData
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from beatra_nb.core.errors import BeatraError
     from beatra_nb.core.reply import Reply
 
@@ -99,7 +101,8 @@ class Outcome(seams.Showable):
     attempts : int
         How often the row was sent; 0 for one that never was.
     elapsed : float
-        Seconds from its first sending to its end, without the time that the whole batch was held.
+        Seconds from its first sending to its end, without the time that the whole batch was held; of a row that is
+        on a cassette, those that it has.
     error : Trouble or None
         Why there is no answer.
     deduped : bool
@@ -110,6 +113,8 @@ class Outcome(seams.Showable):
         Which question about this row it answers (see ``keys``).
     sandbox : bool
         Whether a sandbox answered.
+    recorded : datetime or None
+        When its exchange was recorded, where it is on a cassette.
     """
 
     position: int
@@ -127,6 +132,7 @@ class Outcome(seams.Showable):
     stored: bool = False
     generation: int = 0
     sandbox: bool = False
+    recorded: datetime | None = None
 
     @property
     def ok(self) -> bool:
@@ -160,6 +166,7 @@ class Outcome(seams.Showable):
             reply.elapsed,
             generation=generation,
             sandbox=reply.sandbox,
+            recorded=reply.recorded,
         )
 
     @classmethod
@@ -167,6 +174,8 @@ class Outcome(seams.Showable):
         """Take down a failure, and the answer that it carries: it was paid for."""
         reply: Reply | None = getattr(error, "reply", None)
         usage = reply.usage if reply is not None else None
+        # Where there is a tape, its times are shown: a replay must show the same.
+        recorded, elapsed = error.taped or (None, elapsed)
         return cls(
             position,
             reply.text if reply is not None else None,
@@ -181,6 +190,7 @@ class Outcome(seams.Showable):
             Trouble.of(error),
             generation=generation,
             sandbox=reply is not None and reply.sandbox,
+            recorded=recorded,
         )
 
     def for_follower(self, position: int) -> Outcome:
@@ -196,6 +206,7 @@ class Outcome(seams.Showable):
             deduped=True,
             stored=self.stored,
             sandbox=self.sandbox,
+            recorded=self.recorded,
         )
 
 

@@ -13,6 +13,8 @@ from beatra_nb.core import seams
 from beatra_nb.core.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from beatra_nb.batch.outcome import Outcome
     from beatra_nb.core.typed import Shape
 
@@ -38,9 +40,12 @@ class Totals:
     times : tuple of float
         The seconds of each answer of this run, sorted.
     elapsed : float
-        The seconds of the whole.
+        The seconds of the whole; of a batch that is on a cassette, those of its rows together, as it has them: a
+        replay shows the same.
     sandbox : bool
         Whether a sandbox answered.
+    recorded : datetime or None
+        When its last row was recorded, where it is on a cassette.
     """
 
     done: int = 0
@@ -55,6 +60,7 @@ class Totals:
     times: tuple[float, ...] = ()
     elapsed: float = 0.0
     sandbox: bool = False
+    recorded: datetime | None = None
 
     def at(self, part: float) -> float | None:
         """Return the seconds within which a part of the answers came, such as 0.5 for the median."""
@@ -87,6 +93,8 @@ class Tallying:
         self._credits: Decimal | None = None
         self._times: list[float] = []
         self._sandbox = False
+        self._recorded: datetime | None = None
+        self._taped = 0  # milliseconds: their sum is the same in whatever order the rows come
 
     @property
     def done(self) -> int:
@@ -101,6 +109,8 @@ class Tallying:
             self._failed += 1
             self._codes[outcome.error.code or outcome.error.type] += 1
         self._sandbox = self._sandbox or outcome.sandbox
+        if outcome.recorded is not None:
+            self._recorded = max(self._recorded or outcome.recorded, outcome.recorded)
         if outcome.stored:
             self._resumed += 1
             return
@@ -109,6 +119,8 @@ class Tallying:
         self._completion += 0 if outcome.deduped else outcome.completion_tokens
         if outcome.credits is not None:
             self._credits = (self._credits or Decimal(0)) + outcome.credits
+        if outcome.recorded is not None and not outcome.deduped:
+            self._taped += round(outcome.elapsed * 1000)
         if outcome.ok and not outcome.deduped:
             self._times.append(outcome.elapsed)
 
@@ -120,14 +132,27 @@ class Tallying:
             self._resumed,
             self._deduped,
             self.total,
-            tuple(self._codes.most_common()),
+            # The same in whatever order they came.
+            tuple(sorted(self._codes.items(), key=lambda each: (-each[1], each[0]))),
             self._prompt,
             self._completion,
             self._credits,
             tuple(sorted(self._times)) if times else (),
-            elapsed,
+            elapsed if self._recorded is None else self._taped / 1000,
             self._sandbox,
+            self._recorded,
         )
+
+
+def as_finished(outcomes: list[Outcome]) -> list[Outcome]:
+    """Return rows as they were finished; those on a cassette in the order that it has, also in a quicker replay."""
+    if not any(out.recorded for out in outcomes):
+        return outcomes
+
+    def moment(out: Outcome) -> tuple[float, int]:
+        return out.recorded.timestamp() + out.elapsed if out.recorded else 0.0, out.position
+
+    return sorted(outcomes, key=moment)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from beatra_nb.core.seams import Showable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from decimal import Decimal
 
     from beatra_nb.core.reply import Reply
@@ -71,12 +72,15 @@ class BeatraError(Showable, Exception):
         Whether the service may have done the work all the same, in any of its attempts.
     retry_after : float or None
         How long the service asks to wait, in seconds.
+    taped : (datetime, float) or None
+        Where its exchange is on a cassette, when that was recorded, and the seconds of the whole call as it has them.
     """
 
     arrived = True
     doubtful = True
     resumable = False
     retry_after: float | None = None
+    taped: tuple[datetime, float] | None = None
 
     def __init__(
         self,

@@ -298,6 +298,9 @@ def send(context: Context, call: Call) -> Flow[Sent]:
         if isinstance(outcome, Answer) and 200 <= outcome.status < 300:
             return Sent(outcome, attempt, deadline, before)
         error, asked_for = _failure(outcome, context)
+        reel = outcome.reel if isinstance(outcome, Answer | Failure) else None
+        if reel is not None:
+            error.taped = (reel.at, round(before + reel.offset, 3))
         arrived = arrived or not isinstance(outcome, Failure) or outcome.sent
         doubtful = doubtful or _doubtful(outcome, error)
         error.attempts, error.arrived, error.doubtful = attempt, arrived, doubtful
@@ -321,9 +324,7 @@ def send(context: Context, call: Call) -> Flow[Sent]:
             if isinstance(outcome, Failure) and outcome.retryable and repeat_with is not None and arrived:
                 error.hint = f"{error.hint} {NOT_TWICE.format(repeat_with)}"
             raise error
-        before += pause + (
-            outcome.reel.offset if isinstance(outcome, Answer | Failure) and outcome.reel else 0.0
-        )
+        before += pause + (reel.offset if reel is not None else 0.0)
         yield Pause(pause)
 
 

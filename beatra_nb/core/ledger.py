@@ -83,6 +83,8 @@ class Ledger:
             # It was raised over an answer that had arrived: the call is known by its key all the same.
             error.idempotency_key = self._call.key
             error.attempts = error.attempts or (self._sent.attempts if self._sent else 0)
+        if isinstance(error, BeatraError) and error.taped is None and self._sent and self._sent.answer.reel:
+            error.taped = (self._sent.answer.reel.at, self.elapsed())
         self._settle(error or self._error)
         if self._context.journal is not None:
             self._write(error or self._error)

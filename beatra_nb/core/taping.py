@@ -111,15 +111,15 @@ class Tape:
             return seconds
         return seconds / self.speed if self.speed else 0.0
 
-    def play(self, asked: Asked) -> Exchange:
-        """Return what was recorded for a request.
+    def play(self, asked: Asked, key: str | None) -> Exchange:
+        """Return what was recorded for a request with an idempotency key.
 
         Raises
         ------
         NotRecorded
             If nothing was.
         """
-        if (exchange := self.cassette.next(asked)) is not None:
+        if (exchange := self.cassette.next(asked, key)) is not None:
             return exchange
         name = self.cassette.name
         if not self.cassette.exists:
@@ -198,6 +198,7 @@ class _Take:
         self._place, self._asked = place, asked
         self._over: float | None = request.extensions.get("over")
         self._started = time.monotonic()
+        self._turn = place.tape.cassette.turn(_key(request))
         now = datetime.now(UTC)
         self.reel = Reel(now.replace(microsecond=now.microsecond // 1000 * 1000))
         self._pieces: list[tuple[float, bytes]] = []
@@ -263,6 +264,7 @@ class _Take:
             streamed=streamed,
             trouble=trouble,
             left=left,
+            turn=self._turn,
         )
         self._place.tape.keep(
             exchange, self._place.base_url or self._place.tape.cassette.base_url, self._place.scrub
@@ -418,14 +420,14 @@ class Replaying(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request."""
-        exchange = self._tape.play(self._place.asked(request, _body(request)))
+        exchange = self._tape.play(self._place.asked(request, _body(request)), _key(request))
         if wait := self._tape.pause(exchange.took):
             time.sleep(wait)
         return self._response(exchange)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request, awaited."""
-        exchange = self._tape.play(self._place.asked(request, await _async_body(request)))
+        exchange = self._tape.play(self._place.asked(request, await _async_body(request)), _key(request))
         # Also without a wait others get their turn, as they do while a connection is waited for.
         await asyncio.sleep(self._tape.pause(exchange.took))
         return self._response(exchange)
@@ -456,6 +458,11 @@ def _trouble(exchange: Exchange, reel: Reel) -> Exception:
 
 
 # ── what a request asks ──
+
+
+def _key(request: httpx.Request) -> str | None:
+    """Return what the attempts of one call have in common."""
+    return cast("str | None", request.headers.get("idempotency-key"))
 
 
 def _body(request: httpx.Request) -> Any:  # noqa: ANN401

@@ -162,7 +162,8 @@ def _failures(totals: object) -> list[View]:
 def _footer(totals: object) -> list[View]:
     footer: list[View] = [*sandbox_badge(totals)]
     if time := seconds(get(totals, "elapsed")):
-        footer.append(Badge("", time))
+        # What is on a tape has its rows' own times alone.
+        footer.append(Badge("rows together" if get(totals, "recorded") is not None else "", time))
     if (paid := get(totals, "credits")) is not None:
         footer.append(Badge("", credits_of(paid)))
     return footer

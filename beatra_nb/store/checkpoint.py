@@ -3,7 +3,8 @@
 Several rows are written in one transaction, and reported when that is on the disk. One process has a file at a
 time: the lock is SQLite's own and ends with the process, also when it is killed. A file holds one run, or several
 that were kept apart: each has a fingerprint, which says what was asked and how. The rows hold answers and digests
-of requests; prompts are in the fingerprint alone, and keys nowhere.
+of requests; prompts are in the fingerprint alone, and keys nowhere. A row is known by its place and its request: an
+answer to another request at the same place is never written over, since it was paid for.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 APPLICATION = 0x626E6370  # "bncp", by which a file is known as one of these
-VERSION = 1
+VERSION = 2
 PAGE = 2000  # rows read at a time
 TOGETHER = 48  # rows of one statement: 48 × 15 values are below every SQLite's bound
 SHOWN = 60  # characters of a part of the fingerprint that an error quotes
@@ -43,7 +44,8 @@ _TABLES = (
         created TEXT NOT NULL
     )
     """,
-    # Credits are decimal text: money never passes through a float.
+    # Credits are decimal text: money never passes through a float. The origin is the place that a row was asked at,
+    # where its answer has been moved to another one since.
     """
     CREATE TABLE rows (
         run INTEGER NOT NULL,
@@ -51,6 +53,7 @@ _TABLES = (
         body BLOB NOT NULL,
         generation INTEGER NOT NULL,
         finished INTEGER NOT NULL,
+        origin INTEGER,
         text TEXT,
         request_id TEXT,
         model TEXT,
@@ -61,7 +64,7 @@ _TABLES = (
         elapsed REAL NOT NULL,
         error TEXT,
         flags INTEGER NOT NULL,
-        PRIMARY KEY (run, position)
+        PRIMARY KEY (run, position, body)
     )
     """,
 )
@@ -104,6 +107,40 @@ class Kept(NamedTuple):
     elapsed: float
     error: str | None
     flags: int
+
+
+class Place(NamedTuple):
+    """Where a finished row is kept.
+
+    Attributes
+    ----------
+    position : int
+        Its place in the data.
+    origin : int
+        The place that it was asked at.
+    generation : int
+        How often it had been asked anew.
+    """
+
+    position: int
+    origin: int
+    generation: int
+
+
+class Move(NamedTuple):
+    """A row that is at another place of the data now.
+
+    Attributes
+    ----------
+    body : bytes
+        The digest of what was sent.
+    before, after : int
+        The places.
+    """
+
+    body: bytes
+    before: int
+    after: int
 
 
 _COLUMNS = ", ".join(Kept._fields)
@@ -219,12 +256,38 @@ class Checkpoint:
         return True  # an empty checkpoint is still one
 
     def page(self, first: int) -> list[Kept]:
-        """Return the next rows from a position on, at most ``PAGE`` of them, in order."""
+        """Return the next rows from a position on, in order: at most ``PAGE``, and all of the last position."""
+        select = f"SELECT {_COLUMNS} FROM rows WHERE run = ? AND position"  # noqa: S608
+
+        def read(open_: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            rows = open_.execute(
+                f"{select} >= ? ORDER BY position, body LIMIT {PAGE}", (self._run, first)
+            ).fetchall()
+            if len(rows) == PAGE:
+                last = (self._run, rows[-1][0], rows[-1][1])
+                rows += open_.execute(f"{select} = ? AND body > ? ORDER BY body", last).fetchall()
+            return rows
+
+        return self._kept(self._ask(read))
+
+    def find(self, position: int, body: bytes) -> Kept | None:
+        """Return one row; None where there is none."""
+        statement = f"SELECT {_COLUMNS} FROM rows WHERE run = ? AND position = ? AND body = ?"  # noqa: S608
+        rows = self._ask(lambda open_: open_.execute(statement, (self._run, position, body)).fetchall())
+        return next(iter(self._kept(rows)), None)
+
+    def places(self) -> dict[bytes, list[Place]]:
+        """Return where finished rows are, by the digest of what was sent; the first place of each is at the end."""
         statement = (
-            f"SELECT {_COLUMNS} FROM rows WHERE run = ? AND position >= ? "  # noqa: S608
-            f"ORDER BY position LIMIT {PAGE}"
+            "SELECT body, position, coalesce(origin, position), generation FROM rows "
+            "WHERE run = ? AND finished ORDER BY position DESC"
         )
-        rows = self._ask(lambda open_: open_.execute(statement, (self._run, first)).fetchall())
+        found: dict[bytes, list[Place]] = {}
+        for body, *place in self._ask(lambda open_: open_.execute(statement, (self._run,)).fetchall()):
+            found.setdefault(body, []).append(Place._make(place))
+        return found
+
+    def _kept(self, rows: list[tuple[Any, ...]]) -> list[Kept]:
         try:
             return [Kept._make(row) for row in rows]
         except TypeError as problem:
@@ -237,8 +300,15 @@ class Checkpoint:
             yield from rows
             first = rows[-1].position + 1
 
-    def write(self, rows: Sequence[Kept]) -> None:
+    def write(self, rows: Sequence[Kept], moves: Sequence[Move] = ()) -> None:
         """Put rows on the disk, all of them or none; when this returns they outlive the process.
+
+        Parameters
+        ----------
+        rows : sequence of Kept
+            They take the place of earlier rows with the same position and body, and of no others.
+        moves : sequence of Move
+            Rows that go to another place first.
 
         Raises
         ------
@@ -251,6 +321,11 @@ class Checkpoint:
         def put(open_: sqlite3.Connection) -> None:
             open_.execute("BEGIN IMMEDIATE")
             try:
+                open_.executemany(
+                    "UPDATE OR IGNORE rows SET position = ?, origin = coalesce(origin, position) "
+                    "WHERE run = ? AND position = ? AND body = ?",
+                    [(move.after, run, move.before, move.body) for move in moves],
+                )
                 # Few long statements: each one lets go of the interpreter's lock, and waits to have it back.
                 for start in range(0, len(whole), TOGETHER):
                     part = whole[start : start + TOGETHER]
@@ -330,10 +405,12 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise CheckpointError(
                 f"{short(path)} is a database of something else, not a checkpoint.", hint=_ELSEWHERE
             )
-        if not empty and version > VERSION:
+        if not empty and version != VERSION:
+            later = version > VERSION
             raise CheckpointError(
-                f"The checkpoint {short(path)} was written by a later version of beatra_nb.",
-                hint="Upgrade beatra_nb, or name another file.",
+                f"The checkpoint {short(path)} was written by {'a later' if later else 'an earlier'} version "
+                "of beatra_nb.",
+                hint="Upgrade beatra_nb, or name another file." if later else _ELSEWHERE,
             )
         connection.execute("PRAGMA journal_mode = WAL")
         # A commit is on the disk when it returns, not only with the system: a power cut loses no paid answer.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections import Counter
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import beatra_nb as bn
 from beatra_nb import sandbox
@@ -128,7 +131,8 @@ async def test_rows_of_all_kinds_mixed(box: sandbox.Sandbox, tmp_path: Path) -> 
         assert [each.position for each in kept] == list(range(300))
     assert [outcome.position for outcome in outcomes] == list(range(300))
     assert [outcome.ok for outcome in outcomes] == [at % 13 != 0 for at in range(300)]
-    assert tally.stored == sum(at % 13 != 0 for at in range(100, 200))
+    # Every third row asks what one of the middle rows has asked.
+    assert tally.stored == sum(at % 13 != 0 and (100 <= at < 200 or at % 3 == 0) for at in range(300))
     assert max(effects(box).values()) == 1
 
 
@@ -163,6 +167,51 @@ async def test_a_blocking_source_holds_up_nobody(wire: Wire) -> None:
     wire.say(http(200, completion()))
     _, outcomes = await ran(wire.base_url, KEY, rows(), told=lambda outcome: told.set())
     assert len(outcomes) == 2
+
+
+async def test_rows_that_are_computed_hold_up_nobody(wire: Wire) -> None:
+    """What is no list may be slow, though it is no iterator: here it waits for an answer that needs the loop."""
+    told = threading.Event()
+
+    class Computed:
+        def __iter__(self) -> Iterator[Job]:
+            first, second = jobs(2)
+            yield first
+            assert told.wait(20), "the answer was held up by the rows"
+            yield second
+
+    wire.say(http(200, completion()))
+    _, outcomes = await ran(wire.base_url, KEY, Computed(), told=lambda outcome: told.set())
+    assert len(outcomes) == 2
+
+
+async def test_slow_rows_leave_others_a_turn_and_hear_the_word(box: sandbox.Sandbox, tmp_path: Path) -> None:
+    """The rows are made in place here, each one slowly; all of them were finished before, so nothing else waits."""
+    with kept_in(tmp_path) as kept:
+        await ran(box.base_url, box.api_key, jobs(40), checkpoint=kept)
+    stop = Stop()
+    made = turns = 0
+
+    def slowly() -> Iterator[Job]:
+        nonlocal made
+        for job in jobs(40):
+            made += 1
+            threading.Event().wait(0.03)
+            yield job
+
+    async def listen() -> None:
+        nonlocal turns
+        while turns < 3:
+            await asyncio.sleep(0)
+            turns += made > 0
+        stop.stop()
+
+    with kept_in(tmp_path) as kept:
+        listening = asyncio.create_task(listen())
+        tally, _ = await ran(box.base_url, box.api_key, slowly(), checkpoint=kept, stop=stop, blocking=False)
+        await listening
+    assert tally.stopped == "interrupted"
+    assert made < 40
 
 
 @pytest.mark.parametrize("count", [10, 100])
@@ -371,6 +420,128 @@ async def test_what_was_refused_is_asked_anew_under_another_key(box: sandbox.San
     _, [answer] = await ran(box.base_url, box.api_key, [again], run_id=tally.run_id)
     assert answer.ok
     assert len({seen.idempotency_key for seen in box.seen}) == 2
+
+
+# ── resuming with data in another order ──
+
+
+def asking(*texts: str) -> list[Job]:
+    return [Job(at, ChatRequest.of(f"Say hi to {text}.")) for at, text in enumerate(texts)]
+
+
+def reordered(order: str) -> list[str]:
+    names = [f"n{at}" for at in range(120)]
+    match order:
+        case "on top":
+            return ["new", *names]
+        case "taken out":
+            return [*names[:50], *names[51:]]
+        case "backwards":
+            return names[::-1]
+        case "halves":
+            return [*names[60:], *names[:60]]
+    random.Random(7).shuffle(names)
+    return names
+
+
+@pytest.mark.parametrize("active", [1, 16])
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("order", ["on top", "taken out", "backwards", "halves", "shuffled"])
+async def test_answers_follow_their_rows(
+    box: sandbox.Sandbox, tmp_path: Path, order: str, blocking: bool, active: int
+) -> None:
+    names = [f"n{at}" for at in range(120)]
+    with kept_in(tmp_path) as kept:
+        _, first = await ran(box.base_url, box.api_key, asking(*names), checkpoint=kept)
+    ids = {name: outcome.request_id for name, outcome in zip(names, first, strict=True)}
+    other = reordered(order)
+    for new in ("new" in other, 0):  # the second time, all of them are at their places
+        with kept_in(tmp_path) as kept:
+            tally, again = await ran(
+                box.base_url,
+                box.api_key,
+                asking(*other),
+                active=active,
+                blocking=blocking,
+                checkpoint=kept,
+            )
+        assert (tally.sent, tally.stored, tally.stopped) == (new, len(other) - new, None)
+        assert [outcome.position for outcome in again] == [*range(len(other))]
+        for name, outcome in zip(other, again, strict=True):
+            assert outcome.request_id == ids.setdefault(name, outcome.request_id)
+    assert max(effects(box).values()) == 1
+    with kept_in(tmp_path) as kept:  # and back again: nothing was lost
+        tally, _ = await ran(box.base_url, box.api_key, asking(*names), checkpoint=kept)
+    assert (tally.sent, tally.stored) == (0, 120)
+
+
+async def test_other_data_writes_nothing_over(box: sandbox.Sandbox, tmp_path: Path) -> None:
+    for texts, sent in ((["a", "b"], 2), (["c", "d"], 2), (["a", "b"], 0), (["d", "c"], 0), (["b", "a"], 0)):
+        with kept_in(tmp_path) as kept:
+            tally, _ = await ran(box.base_url, box.api_key, asking(*texts), checkpoint=kept)
+        assert tally.sent == sent
+    assert len(box.seen) == 4
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from("abc"), max_size=8),
+    st.lists(st.lists(st.sampled_from("abc"), max_size=10), min_size=1, max_size=3),
+    st.sampled_from([1, 16]),
+)
+def test_each_answer_goes_to_one_row(
+    box: sandbox.Sandbox,
+    tmp_path_factory: pytest.TempPathFactory,
+    first: list[str],
+    others: list[list[str]],
+    active: int,
+) -> None:
+    """Several samples of a prompt stay several: answers are never used twice, and none is paid for in vain."""
+    path = tmp_path_factory.mktemp("samples")
+    have: Counter[str] = Counter()
+    for texts in (first, *others, first):
+        with kept_in(path) as kept:
+            tally, outcomes = asyncio.run(
+                ran(box.base_url, box.api_key, asking(*texts), active=active, checkpoint=kept)
+            )
+        wanted = Counter(texts)
+        assert tally.sent == sum((wanted - have).values())
+        assert len({outcome.request_id for outcome in outcomes}) == len(texts)
+        have |= wanted
+
+
+async def test_a_row_keeps_its_place_although_others_ask_the_same(
+    box: sandbox.Sandbox, tmp_path: Path
+) -> None:
+    """Those that were not done are asked under the keys that they may have been sent with before."""
+    rows = asking(*["same"] * 8)
+    with kept_in(tmp_path) as kept:
+        _, first = await ran(box.base_url, box.api_key, rows[4:], checkpoint=kept)
+    with kept_in(tmp_path) as kept:
+        tally, again = await ran(box.base_url, box.api_key, rows, checkpoint=kept)
+    assert tally.sent == 4
+    assert [each.request_id for each in again[4:]] == [each.request_id for each in first]
+
+
+async def test_a_row_that_is_asked_anew_is_asked_whatever_is_kept(
+    box: sandbox.Sandbox, tmp_path: Path
+) -> None:
+    box.inject("invalid_request", 1)
+    with kept_in(tmp_path) as kept:
+        _, first = await ran(box.base_url, box.api_key, jobs(3), active=1, checkpoint=kept)
+        run_id = kept.run_id
+    assert [outcome.ok for outcome in first] == [False, True, True]
+    with kept_in(tmp_path) as kept:
+        tally, _ = await ran(box.base_url, box.api_key, jobs(3), checkpoint=kept)
+    assert (tally.sent, tally.stored) == (0, 3)
+    anew = [
+        Job(job.position, job.request, out.next_generation) for job, out in zip(jobs(3), first, strict=True)
+    ]
+    for sent in (1, 0):
+        with kept_in(tmp_path) as kept:
+            tally, again = await ran(box.base_url, box.api_key, anew, checkpoint=kept, run_id=run_id)
+        assert (tally.sent, [outcome.ok for outcome in again]) == (sent, [True] * 3)
+    assert len({seen.idempotency_key for seen in box.seen}) == len(box.seen) == 4
 
 
 # ── alike rows ──

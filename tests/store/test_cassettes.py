@@ -245,3 +245,71 @@ def test_erasing_takes_the_tape_and_its_files_alone(tmp_path: Path) -> None:
     (path / "README.md").write_text("how this was made")
     erase(path)
     assert [each.name for each in path.iterdir()] == ["README.md"]
+
+
+def said(path: Path, *keys: str | None) -> list[object]:
+    """What one request is answered under one key after the other."""
+    cassette = Cassette(path)
+    answers = [cassette.next(Asked("POST", "/chat/completions"), key) for key in keys]
+    return [None if each is None else json.loads(each.body) for each in answers]
+
+
+def call(answer: str, **more: Any) -> dict[str, Any]:
+    return {**line(json=answer), "request": {"method": "POST", "path": "/chat/completions"}, **more}
+
+
+def test_calls_are_answered_in_the_order_in_which_they_were_asked(tmp_path: Path) -> None:
+    path = folder(
+        tmp_path,
+        HEAD,
+        call("second refused", turn=2),
+        call("third", turn=3),
+        call("first", turn=1),
+        call("second", turn=2),
+    )
+    assert said(path, "a", "b", "c", "b", "d") == ["first", "second refused", "third", "second", "first"]
+    assert said(path, "a", "b", "b", "b") == ["first", "second refused", "second", "second refused"]
+    assert said(path, None, None, None, None) == ["first", "second refused", "second", "third"]
+
+
+def test_a_tape_without_turns_is_answered_line_by_line(tmp_path: Path) -> None:
+    path = folder(tmp_path, HEAD, call("refused"), call("first"), call("second"))
+    assert said(path, "a", "a", "b", "c") == ["refused", "first", "second", "refused"]
+
+
+def test_the_attempts_of_a_call_share_its_turn(tmp_path: Path) -> None:
+    cassette = Cassette(tmp_path / "a.cassette")
+    assert [cassette.turn(key) for key in ("a", "b", "a", None, None, "b")] == [1, 2, 1, 3, 4, 2]
+
+
+@pytest.mark.parametrize("turn", [-1, 1.5, "1", True, None])
+def test_a_turn_is_a_number(tmp_path: Path, turn: object) -> None:
+    with pytest.raises(ConfigurationError, match="its turn is no number"):
+        Cassette(folder(tmp_path, HEAD, call("first", turn=turn)))
+
+
+def test_what_an_older_recording_still_adds_does_not_undo_a_newer_one(tmp_path: Path) -> None:
+    path = folder(
+        tmp_path,
+        {**HEAD, "session": "old"},
+        call("old 1", session="old", turn=1),
+        {**HEAD, "session": "new"},
+        call("new 1", session="new", turn=1),
+        call("old 2", session="old", turn=2),
+        call("new 2", session="new", turn=2),
+        call("old 3", session="old", turn=3),
+    )
+    assert said(path, "a", "b", "c") == ["new 1", "new 2", "new 1"]
+
+
+def test_two_recorders_of_one_cassette_keep_what_the_newer_one_wrote(tmp_path: Path) -> None:
+    old, new = Cassette(tmp_path / "a.cassette"), Cassette(tmp_path / "a.cassette")
+    for cassette in (old, new):
+        cassette.begin("https://api.example.com/v1", "live")
+    asked = Asked("POST", "/chat/completions")
+    for number in range(3):
+        for name, cassette in (("old", old), ("new", new)):
+            body = json.dumps(f"{name} {number}").encode()
+            key = f"{name} {number}"
+            cassette.write(Exchange(asked, NOON, status=200, body=body, turn=cassette.turn(key)))
+    assert said(tmp_path / "a.cassette", "a", "b", "c") == ["new 0", "new 1", "new 2"]

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import beatra_nb as bn
-from beatra_nb.store.checkpoint import PAGE, Checkpoint, Kept
+from beatra_nb.store.checkpoint import PAGE, Checkpoint, Kept, Move, Place
 
 PRINT = {"prompt": "Where is {city}?", "model": "auto", "schema": None}
 
@@ -81,6 +81,34 @@ def test_a_row_that_was_asked_again_has_one_answer(path: Path) -> None:
         assert kept.finished == 0
         kept.write([row(0, "Paris")])
         assert [each.text for each in kept] == ["Paris"]
+
+
+def test_answers_to_other_questions_stay_at_their_place(path: Path) -> None:
+    rows = [row(0, str(at), body=at.to_bytes(2, "big")) for at in range(PAGE + 5)]
+    last = row(1, "last")
+    with Checkpoint.open(path, PRINT) as kept:
+        for each in (rows, [last]):
+            kept.write(each)
+        assert kept.page(0) == rows, "a page ends with a position"
+        assert list(kept) == [*rows, last]
+        assert kept.find(0, b"\0\2") == rows[2]
+        assert kept.find(1, b"\0\2") is None
+
+
+def test_a_row_that_moves_leaves_its_origin_behind(path: Path) -> None:
+    with Checkpoint.open(path, PRINT) as kept:
+        kept.write([row(3, "three"), row(4, "four"), row(5, None, finished=False)])
+        kept.write([row(3, "new", generation=1)], [Move(b"digest", 3, 0)])
+        assert [(each.position, each.text) for each in kept] == [
+            (0, "three"),
+            (3, "new"),
+            (4, "four"),
+            (5, None),
+        ]
+        assert kept.places() == {b"digest": [Place(4, 4, 0), Place(3, 3, 1), Place(0, 3, 0)]}
+        kept.write([], [Move(b"digest", 0, 7), Move(b"digest", 3, 4)])  # a place that is taken is left alone
+        assert [each.position for each in kept] == [3, 4, 5, 7]
+        assert kept.places()[b"digest"][0] == Place(7, 3, 0)
 
 
 def test_another_question_is_refused_and_says_what_changed(path: Path) -> None:
@@ -195,6 +223,15 @@ def test_a_later_version_is_told(path: Path) -> None:
     other.execute("PRAGMA user_version = 99")
     other.close()
     with pytest.raises(bn.CheckpointError, match="later version"):
+        Checkpoint.open(path, PRINT)
+
+
+def test_an_earlier_version_is_told(path: Path) -> None:
+    Checkpoint.open(path, PRINT).close()
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA user_version = 1")
+    other.close()
+    with pytest.raises(bn.CheckpointError, match="an earlier version of beatra_nb"):
         Checkpoint.open(path, PRINT)
 
 

@@ -2,13 +2,14 @@
 
 A tape only grows: each recording adds a line that says who answered, then its exchanges, each in one write. A
 recording that is killed half-way leaves a tape that can be read. Of the same request, the newest recording counts
-alone, so that recording again mends a cassette.
+alone, so that recording again mends a cassette; what an older one still adds, in another kernel, does not undo it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import mimetypes
 import os
@@ -69,7 +70,15 @@ class Cassette:
         self.base_url, self.source = BASE_URL, ""
         self._lock = threading.RLock()
         self._index: dict[bytes, list[Exchange]] = {}
+        self._calls: dict[
+            bytes, list[list[Exchange]]
+        ] = {}  # the same by call, where the tape tells them apart
         self._told: dict[bytes, int] = {}
+        self._given: dict[
+            tuple[bytes, str], list[int]
+        ] = {}  # which call's answers a key gets, and how many it had
+        self._turns: dict[str, int] = {}
+        self._asked = 0
         self._session = ""
         self._handle: int | None = None
         if self.path.exists() and not self.path.is_dir():
@@ -100,17 +109,22 @@ class Cassette:
 
     # Answering
 
-    def next(self, asked: Asked) -> Exchange | None:
+    def next(self, asked: Asked, key: str | None = None) -> Exchange | None:
         """Return what answers a request now; None where nothing was recorded for it.
 
         The same request asked again gets its next recorded answer. When all were given, a look (GET) gets the last
         one again, as the thing looked at stays as it is; a POST begins anew, as a cell that is run again does.
+
+        Where it has an idempotency key, another key is another call, which gets the answers of the next recorded
+        call; so the second attempt of one row of a batch never gets the first answer of another.
         """
         digest = asked.digest
         with self._lock:
             recorded = self._index.get(digest)
             if not recorded:
                 return None
+            if key is not None and (calls := self._calls.get(digest)):
+                return self._attempt(digest, key, calls)
             turn = self._told.get(digest, 0)
             self._told[digest] = turn + 1
         if turn < len(recorded):
@@ -121,6 +135,16 @@ class Cassette:
         if turn - len(recorded) >= AGAIN and _under_way(last):
             return None  # whoever waits for it would wait for ever
         return last
+
+    def _attempt(self, digest: bytes, key: str, calls: list[list[Exchange]]) -> Exchange:
+        given = self._given.get((digest, key))
+        if given is None:
+            turn = self._told.get(digest, 0)
+            self._told[digest] = turn + 1
+            given = self._given[digest, key] = [turn % len(calls), 0]
+        attempts = calls[given[0]]
+        given[1] += 1
+        return attempts[(given[1] - 1) % len(attempts)]
 
     def unlike(self, asked: Asked) -> str:
         """Say how a request differs from the nearest that was recorded."""
@@ -180,6 +204,16 @@ class Cassette:
                 "by": f"beatra_nb {__version__}",
             })  # fmt: skip
 
+    def turn(self, key: str | None = None) -> int:
+        """Return the place of a request that is made now among the calls; the attempts of one call share its own."""
+        with self._lock:
+            if key is not None and (known := self._turns.get(key)):
+                return known
+            self._asked += 1
+            if key is not None:
+                self._turns[key] = self._asked
+            return self._asked
+
     def write(self, exchange: Exchange, scrub: Scrub = bytes) -> None:
         """Add an exchange; a body that is a file goes to a file of its own."""
         exchange = _scrubbed(exchange, scrub)
@@ -236,7 +270,21 @@ class Cassette:
     # Reading
 
     def _read(self) -> None:
-        latest: dict[bytes, str] = {}
+        self._read_lines()
+        self._sort()
+
+    def _sort(self) -> None:
+        """Put what was recorded in the order in which it was asked for."""
+        for digest, exchanges in self._index.items():
+            if not all(exchange.turn for exchange in exchanges):
+                continue  # an older tape, or one that somebody wrote
+            exchanges.sort(key=lambda exchange: exchange.turn)
+            calls = itertools.groupby(exchanges, key=lambda exchange: exchange.turn)
+            self._calls[digest] = [list(attempts) for _, attempts in calls]
+
+    def _read_lines(self) -> None:
+        sessions: dict[str, int] = {}
+        latest: dict[bytes, int] = {}
         with (self.path / TAPE).open("rb") as file:
             number = 0
             while data := file.readline(LONGEST_LINE + 1):
@@ -246,20 +294,32 @@ class Cassette:
                 if not data.strip():
                     continue
                 try:
-                    self._take(_value(data), latest, first=number == 1)
+                    self._take(_value(data), sessions, latest, first=number == 1)
                 except Unreadable as problem:
                     if not data.endswith(b"\n"):
                         return  # the recording was killed in the middle of it
                     raise self._unreadable(number, str(problem)) from None
 
-    def _take(self, line: Any, latest: dict[bytes, str], *, first: bool) -> None:  # noqa: ANN401
+    def _take(
+        self,
+        line: Any,  # noqa: ANN401
+        sessions: dict[str, int],
+        latest: dict[bytes, int],
+        *,
+        first: bool,
+    ) -> None:
         if first or (isinstance(line, dict) and "cassette" in line):
             self._take_head(line)
+            sessions.setdefault(str(line.get("session", "")), len(sessions))
             return
         exchange = Exchange.of_json(line)
         digest = exchange.asked.digest
-        if latest.get(digest) != exchange.session:
-            latest[digest] = exchange.session
+        session = sessions.setdefault(exchange.session, len(sessions))
+        newest = latest.get(digest, -1)
+        if session < newest:
+            return  # two have recorded at once, and this one began before the other
+        if session > newest:
+            latest[digest] = session
             self._index[digest] = []
         self._index[digest].append(exchange)
 

@@ -3,13 +3,14 @@
 A tape is somebody else's file as often as one's own, so each field is checked when it is read; and it is shared, so
 what is written is chosen, not what is secret left out: neither a key nor an account's headers have a field.
 
-    {"session": "5f0c2a", "at": "2026-11-23T12:00:00.123Z",
+    {"session": "5f0c2a", "turn": 7, "at": "2026-11-23T12:00:00.123Z",
      "request":  {"method": "POST", "path": "/chat/completions", "body": {…}},
      "response": {"status": 200, "headers": {…}, "json": {…}, "took": 0.412}}
 
-A response's body stands under one of ``json``, ``text``, ``base64``, ``media`` (a file of the cassette) and
-``events`` (a stream: pairs of seconds and text). ``cut`` is what ended it early, ``left`` that nobody read on;
-``failure`` stands in place of a response that never came.
+``turn`` is the call's place among those of its session in the order of asking, as lines stand in the order of
+finishing; all attempts of one call have the same. A response's body stands under one of ``json``, ``text``,
+``base64``, ``media`` (a file of the cassette) and ``events`` (a stream: pairs of seconds and text). ``cut`` is what
+ended it early, ``left`` that nobody read on; ``failure`` stands in place of a response that never came.
 """
 
 from __future__ import annotations
@@ -126,6 +127,8 @@ class Exchange:
         What kept the answer from coming or ended it early.
     left : bool
         Whether the answer was not read to its end.
+    turn : int
+        The call's place among those of its session, from 1 on; 0 where the tape does not say.
     """
 
     asked: Asked
@@ -140,6 +143,7 @@ class Exchange:
     streamed: bool = False
     trouble: Trouble | None = None
     left: bool = False
+    turn: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the line's value."""
@@ -149,7 +153,10 @@ class Exchange:
             request["query"] = asked.query
         if asked.body is not None:
             request["body"] = asked.body
-        out: dict[str, Any] = {"session": self.session, "at": stamp(self.at), "request": request}
+        out: dict[str, Any] = {"session": self.session}
+        if self.turn:
+            out["turn"] = self.turn
+        out |= {"at": stamp(self.at), "request": request}
         trouble = None if self.trouble is None else {"error": self.trouble.kind, "text": self.trouble.text}
         if not self.status:
             return {**out, "failure": {**(trouble or {}), "took": self.took}}
@@ -183,6 +190,7 @@ class Exchange:
             "asked": asked,
             "at": _moment(_text(line, "at")),
             "session": _text(line, "session", ""),
+            "turn": _turn(line.get("turn", 0)),
         }
         if "failure" in line:
             failure = _part(line, "failure")
@@ -301,6 +309,12 @@ def _text(value: dict[str, Any], name: str, default: str | None = None) -> str:
     if not isinstance(said, str):
         raise Unreadable(f"its {name} is no text")
     return said
+
+
+def _turn(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise Unreadable("its turn is no number")
+    return value
 
 
 def _seconds(value: object) -> float:
