@@ -32,5 +32,5 @@ beatra-nb fetch
 ruff check .
 ruff format --check .
 mypy
-# Two workers for each core: browsers and kernels leave much of a core waiting.
-exec python -m pytest -n "$(($(python -c 'import os; print(os.cpu_count() or 1)') * 2))" --dist loadfile "$@"
+# One worker more than there are cores: browsers and kernels leave much of a core waiting.
+exec python -m pytest -n "$(($(python -c 'import os; print(os.cpu_count() or 1)') + 1))" --dist loadfile "$@"

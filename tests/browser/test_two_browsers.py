@@ -30,6 +30,7 @@ def test_two_browsers_and_a_restart(notebook: Callable[..., Notebook], page: Pag
     other = Notebook(second_page, book.lab, book.path).open()
     if not you.appear():  # JupyterLab gives a busy kernel four seconds to tell what widgets it has
         other.reload()
+        you.wrong.clear()  # what the first attempt complained of
     you.all_there()
 
     # A turn that is sent in one grows in the other, which stops it for both.
