@@ -96,6 +96,10 @@ def record(
     Taping
         A context manager; ``.stop()`` ends it too.
 
+    Notes
+    -----
+    Rows of a batch that come from a checkpoint are not asked, and so not recorded; the batch says so.
+
     Raises
     ------
     ConfigurationError
@@ -150,16 +154,20 @@ def replay(
 
     Raises
     ------
+    NotRecorded
+        If there is no cassette; tells how to record one.
     ConfigurationError
         If the cassette is damaged; names the file and the line.
 
     Notes
     -----
-    A request that was not recorded raises ``NotRecorded``, which tells what differs, and how to record it.
+    A request that was not recorded raises ``NotRecorded`` as well, which tells what differs, and how to record it.
 
     Examples
     --------
     >>> with bn.replay("lesson.cassette", speed=0):  # doctest: +SKIP
     ...     bn.chat("Say hi in five words.")
     """
-    return Taping(Client(mode="replay", cassette=path, speed=speed, journal=journal))
+    client = Client(mode="replay", cassette=path, speed=speed, journal=journal)
+    client.check_tape()
+    return Taping(client)

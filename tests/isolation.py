@@ -30,13 +30,14 @@ STEERING = (
     "ALL_PROXY",
     "NO_PROXY",
     "JPY_",
+    "VIRTUAL_ENV",
     "VOILA_",
     "XDG_",
 )
 
 # The suite says the same thing every time; `--hypothesis-profile explore` looks for new examples.
 # First examples pay for imports on shared cores, so none is timed.
-hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, max_examples=40)
 hypothesis.settings.register_profile("explore", max_examples=2000, deadline=None)
 
 
@@ -74,3 +75,6 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     if journals := sys.modules.get("beatra_nb.store.journal"):
         for journal in [*journals._open.values()]:
             journal.close()
+    # The next test's own sandbox has the next test's engine and home.
+    if (boxes := sys.modules.get("beatra_nb.sandbox")) and boxes._shared is not None:
+        boxes._shared.stop()

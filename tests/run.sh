@@ -33,4 +33,4 @@ ruff check .
 ruff format --check .
 mypy
 # One worker more than there are cores: browsers and kernels leave much of a core waiting.
-exec python -m pytest -n "$(($(python -c 'import os; print(os.cpu_count() or 1)') + 1))" --dist loadfile "$@"
+exec python -m pytest -n "$(($(python -c 'import os; print(os.cpu_count() or 1)') + 1))" --dist loadfile --no-loadscope-reorder "$@"

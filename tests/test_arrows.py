@@ -170,5 +170,7 @@ def test_only_the_transport_knows_the_http_library() -> None:
         or (isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "httpx")
     }
     # All but the first for their annotations alone.
-    known = {f"beatra_nb.core.{module}" for module in ("transport", "taping", "deadline", "foreign")}
+    modules = ["transport", "connections", "wire", "deadline", "foreign"]
+    modules += [f"taping{module}" for module in ("", ".asking", ".recording", ".replaying", ".troubles")]
+    known = {f"beatra_nb.core.{module}" for module in modules}
     assert {name for name in users if room(name) in ROOMS} == known

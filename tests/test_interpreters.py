@@ -66,7 +66,7 @@ def light_install(python: Path, tmp_path: Path) -> None:
         shutil.copy(ROOT / name, source)
     for name in ("beatra_nb", "notebooks"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run([python, "-m", "venv", tmp_path / "env"], check=True)
+    subprocess.run([python, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
     fresh = tmp_path / "env/bin/python"
     uv = Path(sys.executable).with_name("uv")
     subprocess.run([uv, "pip", "install", "-q", "--python", fresh, source], check=True)

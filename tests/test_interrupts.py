@@ -219,13 +219,31 @@ def test_an_awaited_call_in_a_kernel(kernel: Kernel, box: Sandbox) -> None:
     )
     call_under_way(box, since)
     at = kernel.interrupt()
-    _, reply = kernel.end(cell)
+    shown, reply = kernel.end(cell)
     assert reply["status"] == "error"
+    assert "You stopped the answer after" in shown
+    assert "Traceback" not in shown, "our words, and not the frames of a coroutine that was cancelled"
     told = json.loads(kernel.run("print(json.dumps([ended, bn.last().text, bn.last().complete]))"))
     assert told[0] - at < 1
     assert told[1]
     assert told[2] is False
     assert_server_stopped(box, since)
+
+
+def test_an_awaited_batch_in_a_kernel(kernel: Kernel, box: Sandbox) -> None:
+    since = len(box.seen)
+    cell = kernel.begin(
+        f"await bn.amap(['Repeat: one', {PROMPT!r}], '{{x}}', model_options={{'pace': {PACE}}})"
+    )
+    wait_for(lambda: len(box.seen) > since + 1, "both rows to reach the server")
+    time.sleep(INTO)
+    kernel.interrupt()
+    shown, reply = kernel.end(cell)
+    assert reply["status"] == "error"
+    assert "1 row is answered, all of them kept" in shown
+    assert "bn.last_batch()" in shown
+    assert "Traceback" not in shown
+    assert kernel.run("print(bn.last_batch().texts[0])").strip() == "one"
 
 
 @pytest.mark.parametrize("way", WAYS)

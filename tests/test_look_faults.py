@@ -17,8 +17,8 @@ import pytest
 import beatra_nb as bn
 from beatra_nb.core import policy
 from beatra_nb.sandbox import Sandbox, Seen
-from tests.test_faults import GAVE_UP, ROWS, Row
-from tests.test_task_faults import KINDS, NOTHING, SHORT, Count, client_of, done
+from tests.test_faults import GAVE_UP, KINDS, ROWS, Row, both_ways, in_turns, named
+from tests.test_task_faults import NOTHING, SHORT, Count, client_of, done
 
 CREDITS = Decimal(10_000)
 # What one attempt gives, where the table says only that the next one succeeds.
@@ -64,10 +64,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "POLL_FIRST", 0.02)
 
 
-def by_name(row: Row) -> str:
-    return row.name
-
-
 def error_of_one(row: Row) -> tuple[type[bn.BeatraError], str | None, int | None, bool] | None:
     """What a single attempt gives: class, code, status and flag."""
     end = row.plain
@@ -90,13 +86,13 @@ def told(error: bn.BeatraError) -> tuple[type[bn.BeatraError], str | None, int |
 
 BRIEF = [row for row in ROWS if row.fault in ("html:503", "reset:before", "bad_json", "429", "forbidden")]
 LOOKS = [
-    *((verb, row) for verb in ("task", "tasks") for row in ROWS),
-    *((verb, row) for verb in ("refresh", "more") for row in BRIEF),  # the same, said otherwise
+    *((verb, *each) for turn, verb in enumerate(("task", "tasks")) for each in both_ways(turn)),
+    # the same, said otherwise
+    *((verb, *each) for turn, verb in enumerate(("refresh", "more")) for each in both_ways(turn, BRIEF)),
 ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("verb", "row"), LOOKS, ids=lambda it: it if isinstance(it, str) else it.name)
+@pytest.mark.parametrize(("verb", "row", "kind"), LOOKS, ids=named)
 async def test_one_look(box: Sandbox, song: tuple[str, bytes], verb: str, row: Row, kind: str) -> None:
     expected, before = error_of_one(row), Count.of(box)
     async with client_of(box, kind) as client:
@@ -139,8 +135,7 @@ FATAL = [row for row in ROWS if row.plain.code is not None and row.plain.retryab
 PASSING = [row for row in ROWS if row not in FATAL and "3600" not in row.fault]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("row", PASSING, ids=by_name)
+@pytest.mark.parametrize(("row", "kind"), both_ways(0, PASSING), ids=named)
 async def test_waiting_survives(box: Sandbox, song: tuple[str, bytes], row: Row, kind: str) -> None:
     before, since = Count.of(box), len(box.seen)
     async with client_of(box, kind) as client:
@@ -160,8 +155,7 @@ async def test_waiting_survives(box: Sandbox, song: tuple[str, bytes], row: Row,
     assert Count.of(box).since(before) == NOTHING
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("row", FATAL, ids=by_name)
+@pytest.mark.parametrize(("row", "kind"), both_ways(1, FATAL), ids=named)
 async def test_waiting_ends_when_the_service_says_no(
     box: Sandbox, song: tuple[str, bytes], row: Row, kind: str
 ) -> None:
@@ -193,8 +187,9 @@ async def test_a_service_that_asks_for_an_hour_is_not_asked_again_in_time(
     assert len(saw(box, since, "/tasks/")) == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("fault", ["html:200", "empty:200", "bad_json", "html:500", "html:403"])
+@pytest.mark.parametrize(
+    ("fault", "kind"), in_turns(["html:200", "empty:200", "bad_json", "html:500", "html:403"])
+)
 async def test_what_cannot_be_read_for_ever_ends_the_wait(
     box: Sandbox, song: tuple[str, bytes], fault: str, kind: str
 ) -> None:
@@ -220,8 +215,7 @@ def seen_last_week(client: Any, ident: str) -> Any:
 FILES = [row for row in ROWS if row.fault != NO_JSON]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("row", FILES, ids=by_name)
+@pytest.mark.parametrize(("row", "kind"), both_ways(1, FILES), ids=named)
 async def test_fetching(box: Sandbox, song: tuple[str, bytes], isolated: Path, row: Row, kind: str) -> None:
     end, since = row.plain, len(box.seen)
     async with client_of(box, kind) as client:
@@ -257,8 +251,7 @@ async def test_fetching(box: Sandbox, song: tuple[str, bytes], isolated: Path, r
     assert [each.status for each in rows] == (["ok"] if end.error is None else ["ok", "error"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("attempts", [1, 2, 3])
+@pytest.mark.parametrize(("attempts", "kind"), in_turns([1, 2, 3]))
 async def test_attempts_to_fetch_are_bounded(
     box: Sandbox, song: tuple[str, bytes], isolated: Path, attempts: int, kind: str
 ) -> None:
@@ -272,9 +265,9 @@ async def test_attempts_to_fetch_are_bounded(
     assert kept(isolated) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "fault", ["short_body", "reset:after", "html:200", "404", "expired", "500:retryable=false"]
+    ("fault", "kind"),
+    in_turns(["short_body", "reset:after", "html:200", "404", "expired", "500:retryable=false"]),
 )
 async def test_a_wait_ends_well_without_the_audio_and_it_is_fetched_later(
     box: Sandbox, isolated: Path, fault: str, kind: str
@@ -306,9 +299,9 @@ def kept(home: Path) -> list[bytes]:
 # ── all of it at once ──
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "fault", ["429:retry_after=0", "html:503", "reset:before", "short_body", "midstream:billing_failed"]
+    ("fault", "kind"),
+    in_turns(["429:retry_after=0", "html:503", "reset:before", "short_body", "midstream:billing_failed"]),
 )
 async def test_a_bad_day(box: Sandbox, isolated: Path, fault: str, kind: str) -> None:
     before, since = Count.of(box), len(box.seen)

@@ -418,7 +418,7 @@ def test_a_bug_of_our_own_shows_no_key(box: Sandbox, monkeypatch: pytest.MonkeyP
             case "httpx":
                 monkeypatch.setattr(transport.httpx.Client, "send", broken)
             case "request":
-                monkeypatch.setattr(transport, "_request", broken)
+                monkeypatch.setattr(transport.wire, "request", broken)
             case "journal":
                 monkeypatch.setattr(Journal, "record", broken)
         with pytest.raises(Bug) as caught:
@@ -470,7 +470,7 @@ CELLS = [
     "bn.chat('A bug in the package')",
     "%tb",
     "resources.read_json = kept",
-    "transport._request = lambda *args: {}[1]",
+    "transport.wire.request = lambda *args: {}[1]",
     "bn.chat('A bug on the way out')",
     "await bn.achat('A bug on the way out')",
     "from beatra_nb import verbs; verbs.default_client(), vars(verbs.default_client())",

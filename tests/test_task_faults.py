@@ -23,11 +23,10 @@ from beatra_nb.core import policy
 from beatra_nb.sandbox import Sandbox, Seen
 from beatra_nb.sandbox.state.desk import FILES
 from tests.core.sounds import encoded
-from tests.test_faults import GAVE_UP, ROWS, TIMEOUTS, End, Row
+from tests.test_faults import GAVE_UP, KINDS, TIMEOUTS, End, Row, both_ways, in_turns, named
 
 SHORT = {"model": "minimax-music-2.6", "model_options": {"sandbox": {"seconds": 2}}}
 PRICE = Decimal(50)
-KINDS = ["sync", "async"]
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +63,6 @@ async def done(verb: Callable[..., Any], *args: Any, **more: Any) -> Any:
     if inspect.iscoroutinefunction(verb):
         return await verb(*args, **more)
     return await asyncio.to_thread(verb, *args, **more)
-
-
-def both_ways(*patient: str) -> list[tuple[Row, str]]:
-    """The rows for both kinds of clients; those that take seconds only for some."""
-    long = {row.name for row in ROWS if row.seconds or row.fault == "slow:0.6"}
-    return [(row, kind) for row in ROWS for kind in KINDS if row.name not in long or kind in patient]
-
-
-def named(it: Any) -> str:
-    return it if isinstance(it, str) else str(it.name)
 
 
 # ── what is counted ──
@@ -181,7 +170,7 @@ async def struck(
 # ── creating ──
 
 
-@pytest.mark.parametrize(("row", "kind"), both_ways("sync", "async"), ids=named)
+@pytest.mark.parametrize(("row", "kind"), both_ways(), ids=named)
 async def test_creating(box: Sandbox, row: Row, kind: str) -> None:
     end = no_matter_which(row, 202)
     before = Count.of(box)
@@ -228,9 +217,7 @@ MADE = ["reset:before", "short_body", "bad_json", "stall:0"]  # the work was don
 UNKNOWN = ["reset:before", "short_body", "bad_json", "stall:0", "html:503", "500:retryable=false"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("way", ["key", "rerun"])
-@pytest.mark.parametrize("fault", UNKNOWN)
+@pytest.mark.parametrize(("fault", "way", "kind"), in_turns(UNKNOWN, ["key", "rerun"]))
 async def test_a_cell_that_is_run_again_is_the_same_job(
     box: Sandbox, fault: str, way: str, kind: str
 ) -> None:
@@ -309,7 +296,7 @@ def a_file() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + bytes(3000) + str(next(_numbers)).encode()
 
 
-@pytest.mark.parametrize(("row", "kind"), both_ways("async"), ids=named)
+@pytest.mark.parametrize(("row", "kind"), both_ways(1), ids=named)
 async def test_uploading(box: Sandbox, row: Row, kind: str) -> None:
     end = no_matter_which(row, 201)
     before, data = Count.of(box), a_file()
@@ -347,7 +334,7 @@ async def test_a_reference_is_uploaded_once_for_a_job(box: Sandbox, fault: str, 
 # ── cancelling ──
 
 
-@pytest.mark.parametrize(("row", "kind"), both_ways("sync"), ids=named)
+@pytest.mark.parametrize(("row", "kind"), both_ways(), ids=named)
 async def test_cancelling(box: Sandbox, row: Row, kind: str) -> None:
     end = no_matter_which(row, 200)
     async with client_of(box, kind) as client:
@@ -366,9 +353,7 @@ async def test_cancelling(box: Sandbox, row: Row, kind: str) -> None:
         assert not await done(client.pending)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("attempts", [1, 2, 3])
-@pytest.mark.parametrize("deed", ["create", "upload", "cancel"])
+@pytest.mark.parametrize(("deed", "attempts", "kind"), in_turns(["create", "upload", "cancel"], [1, 2, 3]))
 async def test_attempts_are_bounded_as_the_user_says(
     box: Sandbox, deed: str, attempts: int, kind: str
 ) -> None:

@@ -35,14 +35,14 @@ class Accounts:
         Asked first, whether a row may still be paid for.
     """
 
-    def __init__(self, context: Context, room: Callable[[ChatRequest], bool] | None) -> None:
+    def __init__(self, context: Context, room: Callable[[ChatRequest, bool], bool] | None) -> None:
         self._context = context
         self._room = room
         self._claims: dict[int, Claim] = {}
 
     def claim(self, position: int, request: ChatRequest) -> bool:
         """Set aside in the budgets what a row may cost, if there is room for it."""
-        if self._room is not None and not self._room(request):
+        if self._room is not None and not self._room(request, not self._claims):
             return False
         call = Call("chat", "POST", resources.CHAT, request.json, request.wire_key)
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from beatra_nb.core import options
 from beatra_nb.core.errors import BeatraError, InvalidInput
 from beatra_nb.core.prompt import Prompt
 from beatra_nb.core.request import ChatRequest, messages_of
@@ -52,6 +54,7 @@ class Asker:
             If no row could be asked about.
         """
         label = None
+        options.check(keywords, also=options.BATCH)
         if isinstance(prompt, str):
             if not prompt.strip():
                 raise InvalidInput(
@@ -73,6 +76,12 @@ class Asker:
                 f"The prompt must be a text, a bn.Prompt or a function of a row, not {type(prompt).__name__}.",
                 hint='bn.map(rows, "Translate {word} into French.")',
             )
+        elif (odd := _odd(prompt)) is not None:
+            raise InvalidInput(
+                f"The prompt's function {getattr(prompt, '__name__', '')!r} is {odd}; it has to be a plain one.",
+                hint="It returns the prompt. What has to be awaited for it goes into the rows beforehand; bn.map "
+                "also takes an async iterator of rows.",
+            )
         return cls(prompt, ChatRequest.of("Hi", label=label, **keywords), system)
 
     def check(self, rows: Rows, first: object) -> None:
@@ -93,6 +102,11 @@ class Asker:
         if not isinstance(self.prompt, Prompt):
             return
         needed = self.prompt.variables
+        if not needed and "{" in "".join([self.prompt.user, self.prompt.system or ""]):
+            raise InvalidInput(
+                "The prompt uses nothing of the rows: what stands in its braces is no name.",
+                hint="A name stands in single braces, {word}; double ones are braces of the text.",
+            )
         names = rows.columns if rows.columns is not None else _names(first)
         if names is not None:
             for name in needed:
@@ -123,6 +137,13 @@ class Asker:
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
             raise InvalidInput(f"The prompt's function failed for this row ({problem}).") from error
+        if inspect.isawaitable(asked):
+            if inspect.iscoroutine(asked):
+                asked.close()  # or Python complains that nobody awaited it
+            raise InvalidInput(
+                "The prompt's function returned what has to be awaited, not a prompt.",
+                hint="Pass a plain function; what it needs is awaited beforehand, or in an async iterator of rows.",
+            )
         if isinstance(asked, Prompt):
             own = asked.keywords()
             model = own.pop("model") if own.get("model") != "auto" else None
@@ -156,6 +177,16 @@ class Asker:
             return {}
         # A single value fills the one gap, whatever that is called.
         return {needed[0]: None if is_missing(row) else row}
+
+
+def _odd(function: Callable[..., Any]) -> str | None:
+    """Say what is wrong with a kind of function; None of a plain one."""
+    for each in (function, getattr(function, "__call__", None)):  # noqa: B004 - of an object, its method
+        if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
+            return "async"
+        if inspect.isgeneratorfunction(each):
+            return "a generator"
+    return None
 
 
 def _names(row: object) -> tuple[str, ...] | None:

@@ -22,23 +22,25 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from beatra_nb.batch import cluster, engine
 from beatra_nb.batch.asks import Asker
+from beatra_nb.batch.card import Card
 from beatra_nb.batch.columns import columns_of, frame_of, join
 from beatra_nb.batch.engine import Job
 from beatra_nb.batch.outcome import Outcome, Trouble
 from beatra_nb.batch.pace import Pace
-from beatra_nb.batch.result import BatchResult, Summary, Tallying, Totals, as_finished, remember
+from beatra_nb.batch.result import BatchResult, Summary, Tallying, as_finished, remember
 from beatra_nb.batch.rows import Rows
 from beatra_nb.batch.stop import Stop
 from beatra_nb.batch.tally import Tally
 from beatra_nb.core import budget as budgets
-from beatra_nb.core import claims, seams
-from beatra_nb.core.errors import BeatraError, Interrupted, InvalidInput
+from beatra_nb.core import claims
+from beatra_nb.core.errors import BeatraError, Interrupted, InvalidInput, spoken
 from beatra_nb.store.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from beatra_nb.core.base_client import BaseClient
     from beatra_nb.core.budget import Budget
-    from beatra_nb.display.live_batch import BatchPainter
+    from beatra_nb.core.flow import Context
+    from beatra_nb.core.request import ChatRequest
 
 OnError: TypeAlias = Literal["return", "raise"]
 Order: TypeAlias = Literal["input", "finished"]
@@ -46,31 +48,6 @@ Order: TypeAlias = Literal["input", "finished"]
 WATCH = 0.1  # seconds between two looks at the clock while a batch is waited for
 UNASKED = "not_asked"
 GO_ON = "The same call again goes on from there"
-
-
-@dataclass(frozen=True)
-class Progress(seams.Showable):
-    """How far a batch is: what the live card shows.
-
-    Attributes
-    ----------
-    totals : Totals
-        The figures so far.
-    rate : float or None
-        Rows a second, over the last few seconds.
-    left : float or None
-        Seconds that the rest may take.
-    active : int
-        Calls under way.
-    state : str
-        What is going on, where it is more than asking.
-    """
-
-    totals: Totals
-    rate: float | None = None
-    left: float | None = None
-    active: int = 0
-    state: str = ""
 
 
 @dataclass
@@ -98,13 +75,13 @@ class Batch:
         self._outcomes: list[Outcome] = []
         self._tally = Tallying(self.rows.total)
         self._began = time.monotonic()
-        self._recent: list[tuple[float, int]] = []
-        self._painter: BatchPainter | None = None
+        self._card = Card(self._tally, self.pace, self.stop, show=self.show)
         self._skip: frozenset[int] = frozenset()
         self._kept: dict[int, Outcome] = {}
         self._raised: Outcome | None = None
         self._generations: dict[int, int] = {}
         self._run_id: str | None = None
+        self._refused: Budget | None = None  # the budget that had no room for a row the last time
 
     @classmethod
     def of(
@@ -178,7 +155,7 @@ class Batch:
             finally:
                 done.set()
 
-        with self._shown():
+        with self._card:
             # In a copy of this context: budgets hold for what is done here.
             run = contextvars.copy_context().run
             thread = threading.Thread(target=run, args=(work,), name="beatra-batch", daemon=True)
@@ -186,7 +163,7 @@ class Batch:
             while True:
                 try:
                     while not done.wait(WATCH):
-                        self._draw()
+                        self._card.draw()
                     break
                 except KeyboardInterrupt:
                     self.stop.stop("interrupted")
@@ -200,10 +177,12 @@ class Batch:
 
     async def arun(self) -> Any:  # noqa: ANN401
         """Run it to its end in the running loop."""
-        with self._shown():
+        with self._card:
             watch = asyncio.get_running_loop().create_task(self._watch())
             try:
                 ended = await self._work()
+            except asyncio.CancelledError as stop:
+                raise spoken(stop, self._interrupted(self._leave(stop))) from None
             except BaseException as error:
                 self._leave(error)
                 raise
@@ -211,7 +190,7 @@ class Batch:
                 watch.cancel()
             return self._finish(ended)
 
-    def _leave(self, error: BaseException) -> None:
+    def _leave(self, error: BaseException) -> BatchResult:
         """Keep what was finished when a batch ends by an error that is no row's, and say so on the card."""
         interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
         tally = Tally(self._run_id or "", stopped="interrupted" if interrupted else "an error")
@@ -220,12 +199,20 @@ class Batch:
         if result.outcomes:
             with contextlib.suppress(AttributeError):
                 error.result = result  # type: ignore[attr-defined]
-            self._close_card(result)
+            self._card.close(result)
+        return result
+
+    def _interrupted(self, result: BatchResult) -> Interrupted:
+        return Interrupted(
+            f"Interrupted: {_rows(result.totals.done)} answered, all of them kept.",
+            hint=self._how_to_go_on(),
+            result=result,
+        )
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH)
-            self._draw()
+            self._card.draw()
 
     async def _work(self) -> Tally:
         with budgets.within(self.budget):
@@ -250,14 +237,19 @@ class Batch:
                     checkpoint=checkpoint,
                     dedupe=self.dedupe,
                     stop=self.stop,
-                    room=functools.partial(claims.room, context) if budgets.active() else None,
+                    room=functools.partial(self._room, context) if budgets.active() else None,
                     blocking=self._slow,
                     run_id=self._run_id,
+                    anew=self.on_error == "raise",
                 )
             finally:
                 if checkpoint is not None:
                     await asyncio.to_thread(checkpoint.close)
                 await transport.close()
+
+    def _room(self, context: Context, request: ChatRequest, alone: bool) -> bool:
+        self._refused = claims.refusing(context, request)
+        return self._refused is None and (alone or claims.known(context, request))
 
     def _fingerprint(self) -> dict[str, Any]:
         """What the checkpoint knows this batch by: what is asked, and who answers.
@@ -304,6 +296,8 @@ class Batch:
         error = outcome.error
         if error is None or self._raised is not None:
             return
+        if error.type == "BudgetExceeded":
+            return  # the batch has come to its end, and the row is among the first ones of the next run
         # What is not on the tape is a mistake of the whole notebook, whatever rows shall do that fail.
         if self.on_error == "raise" or error.type == "NotRecorded":
             self._raised = outcome
@@ -311,16 +305,15 @@ class Batch:
 
     def _finish(self, tally: Tally) -> Any:  # noqa: ANN401
         result = self._result(tally)
+        if (tape := self.client._tape) is not None and self.checkpoint is not None:
+            kept = [out.request_id for out in self._outcomes if out.stored and out.attempts]
+            tape.tell_unasked(kept, os.fspath(self.checkpoint))
         interrupted = tally.stopped == "interrupted"
         if not interrupted and self._raised is None and tally.trouble is None:
             return self._give(result)
-        self._close_card(result)
+        self._card.close(result)
         if interrupted:
-            raise Interrupted(
-                f"Interrupted: {_rows(result.totals.done)} answered, all of them kept.",
-                hint=self._how_to_go_on(),
-                result=result,
-            )
+            raise self._interrupted(result)
         trouble = tally.trouble or (self._raised.error if self._raised else None)
         assert trouble is not None  # noqa: S101
         raise _error(trouble, result, self._how_to_go_on(), self._raised)
@@ -331,7 +324,7 @@ class Batch:
             outcomes.sort(key=lambda out: out.position)
         else:
             outcomes = as_finished(outcomes)
-        listed = isinstance(self.rows.native, Sequence) or hasattr(self.rows.native, "__array__")
+        lasting = self.rows.lasting
         return remember(
             BatchResult(
                 outcomes,
@@ -339,8 +332,8 @@ class Batch:
                 self.asker.shape,
                 self._why(tally),
                 None if self.checkpoint is None else os.fspath(self.checkpoint),
-                self.rows.native if listed else None,
-                self._again(tally.run_id, outcomes) if listed else None,
+                self.rows if lasting else None,
+                self._again(tally.run_id, outcomes) if lasting else None,
             )
         )
 
@@ -348,39 +341,52 @@ class Batch:
         match tally.stopped:
             case None:
                 return None
-            case "budget" if self.budget is not None and self.budget.unbounded:
-                return f"The budget refuses more: {self.budget.objection}. {self._how_to_go_on()}"
             case "budget":
-                left = "" if self.rows.total is None else f" of {self.rows.total:,}"
-                return (
-                    f"The budget is used up: {self._tally.done:,}{left} rows are answered. "
-                    f"{self._how_to_go_on('with a larger budget')}"
+                of = "" if self.rows.total is None else f" of {self.rows.total:,}"
+                answered = f"{self._tally.done:,}{of} rows are answered."
+                budget = self._refused or self.budget
+                which = (
+                    "The budget" if budget is None or budget is self.budget else "A budget around the batch"
                 )
+                if budget is not None and (objection := budget.objection) is not None:
+                    return f"{which} refuses more: {objection}. {answered} {self._how_to_go_on()}"
+                how = self._how_to_go_on(more=budget is self.budget)
+                return f"{which} has no room for another row: {answered} {how}"
             case "interrupted":
                 return f"It was interrupted. {self._how_to_go_on()}"
             case _:
                 what = tally.trouble.message if tally.trouble else f"It was stopped: {tally.stopped}."
                 return f"{what} {self._how_to_go_on()}"
 
-    def _how_to_go_on(self, how: str = "") -> str:
-        if self.checkpoint is None:
-            kept = "bn.last_batch() holds what is finished. " if self._outcomes else ""
-            return f"{kept}With checkpoint= the same call goes on from there, even after a crash."
-        return f"{GO_ON}{' ' + how if how else ''}: what is finished is in {os.fspath(self.checkpoint)!r}."
+    def _how_to_go_on(self, *, more: bool = False) -> str:
+        if self.checkpoint is not None:
+            how = " with a larger budget" if more else ""
+            return f"{GO_ON}{how}: what is finished is in {os.fspath(self.checkpoint)!r}."
+        kept = ""
+        if self.rows.lasting:
+            kept = f"bn.last_batch().retry_failed({'budget=…' if more else ''}) goes on from there. "
+        elif self._outcomes:
+            kept = "bn.last_batch() holds what is finished. "
+        return f"{kept}With checkpoint= the same call goes on, even after a crash."
 
     def _give(self, result: BatchResult) -> Any:  # noqa: ANN401
         if self.rows.kind == "plain":
-            self._close_card(result)
+            self._card.close(result)
             return result
-        self._close_card(Summary(result.totals, result.stopped))
+        self._card.close(Summary(result.totals, result.stopped))
         whole = _whole(result.outcomes, self.rows.total or 0)
         if self.rows.kind == "series":
             return frame_of(self.rows.native, columns_of(whole, self.asker.shape))
         return join(self.rows.native, columns_of(whole, self.asker.shape, self.rows.columns or ()))
 
-    def _again(self, run_id: str, outcomes: list[Outcome]) -> Callable[[frozenset[int]], BatchResult]:
-        def again(done: frozenset[int]) -> BatchResult:
-            batch = dataclasses.replace(self, stop=Stop(), on_error="return")
+    def _again(self, run_id: str, outcomes: list[Outcome]) -> Callable[[Any], BatchResult]:
+        done = frozenset(out.position for out in outcomes if out.ok)
+
+        def again(budget: Any) -> BatchResult:  # noqa: ANN401
+            listed = dataclasses.replace(self.rows, kind="plain")  # a result comes back, of a frame as well
+            pace = Pace(self.pace.max_active, rate=self.pace.rate)
+            batch = dataclasses.replace(self, rows=listed, pace=pace, stop=Stop(), on_error="return")
+            batch.budget = self.budget if budget is None else _budget(budget)
             batch._skip = done
             batch._kept = {out.position: out for out in outcomes if out.position in done}
             batch._generations = {out.position: out.next_generation for out in outcomes}
@@ -388,44 +394,10 @@ class Batch:
             for out in batch._kept.values():
                 batch._tally.add(dataclasses.replace(out, stored=True))
             result = batch.run()
-            assert isinstance(result, BatchResult)  # noqa: S101 - a list gives no frame
+            assert isinstance(result, BatchResult)  # noqa: S101
             return result
 
         return again
-
-    # ── what is seen ──
-
-    def _shown(self) -> _Shown:
-        return _Shown(self)
-
-    def _draw(self) -> None:
-        if self._painter is None:
-            return
-        now = time.monotonic()
-        totals = self._tally.totals(now - self._began, times=False)
-        finished = totals.done + totals.failed - totals.resumed
-        self._recent.append((now, finished))
-        del self._recent[:-80]
-        since, before = self._recent[0]
-        rate = (finished - before) / (now - since) if now - since > 0.3 and finished > before else None
-        left = None
-        if rate and totals.total is not None:
-            left = max(0, totals.total - totals.done - totals.failed) / rate
-        self._painter.update(Progress(totals, rate, left, self.pace.active, self._state(now)))
-
-    def _state(self, now: float) -> str:
-        if self.stop.level:
-            return "stopping: what is under way has a moment to come home"
-        if (held := self.pace.held_until - now) > 0.5:
-            return f"the service asks to wait: going on in {held:.0f} s"
-        if self.pace.limit < self.pace.max_active:
-            return f"slowed down to {self.pace.limit} at once"
-        return ""
-
-    def _close_card(self, obj: object) -> None:
-        painter, self._painter = self._painter, None
-        if painter is not None:
-            painter.finish(obj)
 
 
 class _Readable(Iterable[Job]):
@@ -436,24 +408,6 @@ class _Readable(Iterable[Job]):
 
     def __iter__(self) -> Iterator[Job]:
         return self._batch.jobs()
-
-
-class _Shown:
-    """Shows a batch while it runs; nothing of the card stays where it ends in an error of its own."""
-
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-
-    def __enter__(self) -> None:
-        if self._batch.show:
-            from beatra_nb.display import live_batch
-
-            self._batch._painter = live_batch.batch_painter()
-
-    def __exit__(self, *_: object) -> None:
-        painter, self._batch._painter = self._batch._painter, None
-        if painter is not None:
-            painter.drop()
 
 
 def _whole(outcomes: Sequence[Outcome], total: int) -> list[Outcome]:

@@ -1,19 +1,20 @@
 """Answers as columns: which there are, of what type, and how they join a frame of any library.
 
-Each library is given its own types: nullable integers, categories of a known set, structs for nested data. Where
-something has no such type, the column holds Python objects. Libraries are loaded only when they made the frame.
+Each library is given its own types: nullable integers, categories of a known set, moments in UTC, structs for
+nested data. Where something has no such type, the column holds Python objects, or JSON in Arrow: an answer that was
+paid for is never lost to its column. Libraries are loaded only when they made the frame.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-import decimal
-import enum
-import types
+import contextlib
+import importlib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
+
+from beatra_nb.batch.sorts import PLACES, Sort, as_text, fitted, plain, sort_of
 
 if TYPE_CHECKING:
     from beatra_nb.batch.outcome import Outcome
@@ -62,16 +63,12 @@ def columns_of(outcomes: Sequence[Outcome], shape: Shape | None, taken: Iterable
         Names that the frame has already.
     """
     names = set(taken)
+    # What is told of every answer goes by the same names whatever the schema is; so they are given away first.
+    about = {name: _free(name, names) for name in ABOUT}
     columns = []
 
     def add(name: str, kind: Any, values: list[Any]) -> None:  # noqa: ANN401
-        free = name
-        for number in range(1, len(names) + 2):
-            if free not in names:
-                break
-            free = f"{name}_answer{number if number > 1 else ''}"
-        names.add(free)
-        columns.append(Column(free, kind, values))
+        columns.append(Column(_free(name, names), kind, values))
 
     if shape is None:
         add("text", str, [out.text if out.ok else None for out in outcomes])
@@ -80,109 +77,19 @@ def columns_of(outcomes: Sequence[Outcome], shape: Shape | None, taken: Iterable
         for name, kind in shape.fields.items():
             add(name, kind, [plain(each.get(name)) for each in values])
     for name, (kind, read) in ABOUT.items():
-        add(name, kind, [read(out) for out in outcomes])
+        columns.append(Column(about[name], kind, [read(out) for out in outcomes]))
     return columns
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401
-    """Return a value as columns hold it: models and dataclasses as dicts, enums as their values."""
-    if isinstance(value, enum.Enum):
-        return value.value
-    if hasattr(type(value), "model_fields"):
-        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
-    if isinstance(value, decimal.Decimal):
-        return float(value)
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(each) for each in value]
-    return value
-
-
-# ── what a Python type is as a column ──
-
-
-@dataclass(frozen=True, slots=True)
-class Sort:
-    """A type without its Python spelling.
-
-    Attributes
-    ----------
-    name : str
-        ``int``, ``float``, ``bool``, ``str``, ``date``, ``datetime``, ``category``, ``list``, ``struct`` or
-        ``object``.
-    inner : tuple
-        The values of a category, the sort of a list's items, or (name, sort) pairs of a struct.
-    """
-
-    name: str
-    inner: tuple[Any, ...] = ()
-
-
-_PLAIN = {
-    int: "int",
-    float: "float",
-    bool: "bool",
-    str: "str",
-    dt.date: "date",
-    dt.datetime: "datetime",
-    decimal.Decimal: "float",
-}
-
-
-def sort_of(kind: Any, depth: int = 0) -> Sort:  # noqa: ANN401
-    """Return what a Python type is as a column.
-
-    Examples
-    --------
-    >>> sort_of(int | None)
-    Sort(name='int', inner=())
-    >>> sort_of(Literal["good", "bad"])
-    Sort(name='category', inner=('good', 'bad'))
-    """
-    origin, args = get_origin(kind), get_args(kind)
-    if depth > 20:  # a type that holds itself
-        return Sort("object")
-    if origin is Annotated:
-        return sort_of(args[0], depth + 1)
-    if origin in (Union, types.UnionType):
-        some = {sort_of(each, depth + 1) for each in args if each is not type(None)}
-        if some == {Sort("int"), Sort("float")}:
-            return Sort("float")
-        return some.pop() if len(some) == 1 else Sort("object")
-    if origin is Literal:
-        return _category(args)
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return _category(tuple(each.value for each in kind))
-    if kind in _PLAIN:
-        return Sort(_PLAIN[kind])
-    if origin in (list, set, frozenset, tuple):
-        items = {sort_of(each, depth + 1) for each in args if each is not Ellipsis}
-        return Sort("list", (items.pop(),)) if len(items) == 1 else Sort("object")
-    if (fields := _struct_fields(kind)) is not None:
-        inner = tuple((name, sort_of(each, depth + 1)) for name, each in fields.items())
-        return Sort("struct", inner) if inner else Sort("object")
-    return Sort("object")
-
-
-def _category(values: tuple[Any, ...]) -> Sort:
-    values = tuple(each for each in values if each is not None)
-    if values and all(isinstance(each, str) for each in values):
-        return Sort("category", values)
-    found = {type(each) for each in values}
-    return Sort(_PLAIN.get(found.pop(), "object")) if len(found) == 1 else Sort("object")
-
-
-def _struct_fields(kind: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    if not isinstance(kind, type):
-        return None
-    if hasattr(kind, "model_fields"):
-        return {name: field.annotation for name, field in kind.model_fields.items()}
-    if dataclasses.is_dataclass(kind) or hasattr(kind, "__total__"):
-        return get_type_hints(kind)
-    return None
+def _free(name: str, taken: set[Any]) -> str:
+    """Return a name that is not taken, and take it."""
+    free = name
+    for number in range(1, len(taken) + 2):
+        if free not in taken:
+            break
+        free = f"{name}_answer{number if number > 1 else ''}"
+    taken.add(free)
+    return free
 
 
 # ── joining ──
@@ -190,6 +97,8 @@ def _struct_fields(kind: Any) -> dict[str, Any] | None:  # noqa: ANN401
 
 def join(native: Any, columns: Sequence[Column]) -> Any:  # noqa: ANN401
     """Return a frame of the same library with the columns behind its own; rows, index and dtypes stay."""
+    if (wrapper := _wrapper(native)) is not None:
+        return wrapper.from_native(join(native.to_native(), columns), eager_only=True)
     library = _library(native)
     if library == "pandas":
         return _join_pandas(native, columns)
@@ -206,13 +115,13 @@ def join(native: Any, columns: Sequence[Column]) -> Any:  # noqa: ANN401
     import narwhals as nw
 
     frame = nw.from_native(native, eager_only=True)
-    backend = frame.implementation
-    made = [nw.new_series(column.name, column.values, backend=backend) for column in columns]
-    return frame.with_columns(*made).to_native()
+    return frame.with_columns(*_other_series(frame.implementation, columns)).to_native()
 
 
 def frame_of(native: Any, columns: Sequence[Column]) -> Any:  # noqa: ANN401
     """Return a new frame of the columns alone, of the library that a series came from, with its index."""
+    if (wrapper := _wrapper(native)) is not None:
+        return wrapper.from_native(frame_of(native.to_native(), columns), eager_only=True)
     library = _library(native)
     if library == "pandas":
         import pandas as pd
@@ -222,9 +131,14 @@ def frame_of(native: Any, columns: Sequence[Column]) -> Any:  # noqa: ANN401
         import polars as pl
 
         return pl.DataFrame([_polars_series(pl, column) for column in columns])
-    import pyarrow as pa
+    if library == "pyarrow":
+        import pyarrow as pa
 
-    return pa.table({column.name: _arrow_array(pa, column) for column in columns})
+        return pa.table({column.name: _arrow_array(pa, column) for column in columns})
+    import narwhals as nw
+
+    series = nw.from_native(native, series_only=True)
+    return series.to_frame().select(*_other_series(series.implementation, columns)).to_native()
 
 
 def _library(native: Any) -> str:  # noqa: ANN401
@@ -233,36 +147,63 @@ def _library(native: Any) -> str:  # noqa: ANN401
     return next((root for root in roots if root in ("pandas", "polars", "pyarrow")), roots[0])
 
 
+def _wrapper(native: Any) -> Any:  # noqa: ANN401
+    """Return the narwhals that a frame or series is wrapped by, one of its stable ones perhaps; None if by none."""
+    module = str(type(native).__module__)
+    if module.partition(".")[0] != "narwhals":
+        return None
+    return importlib.import_module(module if module.startswith("narwhals.stable.") else "narwhals")
+
+
+def _other_series(backend: Any, columns: Sequence[Column]) -> list[Any]:  # noqa: ANN401
+    """Return series of a library that only narwhals knows, by its own idea of what the values are."""
+    import narwhals as nw
+
+    made = []
+    for column in columns:
+        try:
+            made.append(nw.new_series(column.name, column.values, backend=backend))
+        except Exception:  # each library has errors of its own
+            made.append(nw.new_series(column.name, _as_json(column.values), nw.String(), backend=backend))
+    return made
+
+
 def _join_pandas(native: Any, columns: Sequence[Column]) -> Any:  # noqa: ANN401
     import pandas as pd
 
-    # Arrays, not series: these would be aligned by an index that may hold a label twice.
-    made = {column.name: _pandas_array(pd, column) for column in columns}
-    added = pd.DataFrame(made, index=native.index, copy=False)
-    frame = pd.concat([native, added], axis=1) if len(native.index.unique()) == len(native) else None
-    if frame is None:
-        frame = native.copy(deep=False)
-        for name, array in made.items():
-            frame[name] = array
+    added = pd.DataFrame({column.name: _pandas_series(pd, column) for column in columns}, copy=False)
+    added.index = native.index  # one and the same: nothing is aligned, also where a label stands twice
+    frame = pd.concat([native, added], axis=1)
     frame.attrs = dict(native.attrs)
+    frame.columns.name = native.columns.name
     return frame
 
 
+def _pandas_series(pd: Any, column: Column) -> Any:  # noqa: ANN401
+    array = _pandas_array(pd, column)
+    # Of objects pandas would guess a type once more, and fail where it guesses wrong.
+    return pd.Series(array, dtype=array.dtype)
+
+
 def _pandas_array(pd: Any, column: Column) -> Any:  # noqa: ANN401
-    sort, values = sort_of(column.kind), column.values
-    try:
+    values: Sequence[Any] = column.values
+    # What is not what its type says, or is too large, stays as it is: the values themselves are right.
+    with contextlib.suppress(Exception):
+        sort, held = sort_of(column.kind), values
+        if sort.name == "datetime":  # the only one whose type pandas has by its values
+            sort, held = fitted(sort, held)
         match sort.name:
             case "int" | "float" | "bool":
                 name = {"int": "Int64", "float": "Float64", "bool": "boolean"}[sort.name]
-                return pd.array([None if each is None else each for each in values], dtype=name)
+                return pd.array(held, dtype=name)
             case "str":
-                return pd.array(values, dtype="string")
-            case "category" if all(each is None or each in sort.inner for each in values):
-                return pd.Categorical(values, categories=list(sort.inner))
-            case "datetime":
-                return pd.array(pd.to_datetime(pd.Series(values, dtype=object)))
-    except (TypeError, ValueError, OverflowError):
-        pass  # a union, or numbers too large: the values themselves are still right
+                return pd.array(held, dtype="string")
+            case "category" if all(each is None or each in sort.inner for each in held):
+                return pd.Categorical(held, categories=list(sort.inner))
+            case "datetime" | "instant":
+                return pd.array(held, dtype=f"datetime64[us{', UTC' if sort.name == 'instant' else ''}]")
+            case "duration":
+                return pd.array(held, dtype="timedelta64[us]")
     array = pd.array([None] * len(values), dtype=object)
     for position, value in enumerate(values):
         array[position] = value
@@ -270,9 +211,10 @@ def _pandas_array(pd: Any, column: Column) -> Any:  # noqa: ANN401
 
 
 def _polars_series(pl: Any, column: Column) -> Any:  # noqa: ANN401
-    sort = sort_of(column.kind)
     try:
-        return pl.Series(column.name, column.values, dtype=_polars_type(pl, sort), strict=True)
+        sort, values = fitted(sort_of(column.kind), column.values)
+        kind = _polars_type(pl, sort)
+        return pl.Series(column.name, column.values if kind == pl.Object else values, dtype=kind, strict=True)
     except Exception:  # polars has errors of its own: what does not fit is kept as it is
         return pl.Series(column.name, column.values, dtype=pl.Object)
 
@@ -283,12 +225,19 @@ def _polars_type(pl: Any, sort: Sort) -> Any:  # noqa: ANN401
         "float": pl.Float64,
         "bool": pl.Boolean,
         "str": pl.String,
+        "text": pl.String,
+        "bytes": pl.Binary,
         "date": pl.Date,
-        "datetime": pl.Datetime,
+        "time": pl.Time,
+        "datetime": pl.Datetime("us"),
+        "instant": pl.Datetime("us", "UTC"),
+        "duration": pl.Duration("us"),
     }
     match sort.name:
         case "category":
             return pl.Enum(list(sort.inner))
+        case "decimal":
+            return pl.Decimal(PLACES, sort.inner[0] if sort.inner else 0)
         case "list":
             return pl.List(_polars_type(pl, sort.inner[0]))
         case "struct":
@@ -297,23 +246,18 @@ def _polars_type(pl: Any, sort: Sort) -> Any:  # noqa: ANN401
 
 
 def _arrow_array(pa: Any, column: Column) -> Any:  # noqa: ANN401
-    sort = sort_of(column.kind)
-    if sort.name == "category":
-        place = {value: number for number, value in enumerate(sort.inner)}
-        codes = [None if each is None else place.get(each) for each in column.values]
-        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(list(sort.inner)))
-    kind = _arrow_type(pa, sort)
     try:
-        return pa.array(column.values, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        import json
-
+        sort, values = fitted(sort_of(column.kind), column.values)
+        if sort.name == "category":
+            place = {value: number for number, value in enumerate(sort.inner)}
+            codes = [None if each is None else place[each] for each in values]
+            return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(list(sort.inner)))
+        kind = _arrow_type(pa, sort)
+        # Left to guess, Arrow takes a moment without a zone for one in UTC.
+        return pa.array(values if kind is not None else [_as_told(each) for each in values], kind)
+    except Exception:  # not only Arrow's own errors: a value may be anything
         # A union of types has no place in Arrow: as JSON nothing of it is lost.
-        texts = [
-            each if each is None or isinstance(each, str) else json.dumps(each, default=str)
-            for each in column.values
-        ]
-        return pa.array(texts, pa.string())
+        return pa.array(_as_json(column.values), pa.string())
 
 
 def _arrow_type(pa: Any, sort: Sort) -> Any:  # noqa: ANN401
@@ -322,6 +266,8 @@ def _arrow_type(pa: Any, sort: Sort) -> Any:  # noqa: ANN401
         "float": pa.float64,
         "bool": pa.bool_,
         "str": pa.string,
+        "text": pa.string,
+        "bytes": pa.binary,
         "date": pa.date32,
         "category": pa.string,
     }
@@ -329,9 +275,37 @@ def _arrow_type(pa: Any, sort: Sort) -> Any:  # noqa: ANN401
         case "list":
             inner = _arrow_type(pa, sort.inner[0])
             return None if inner is None else pa.list_(inner)
+        case "map":
+            inner = _arrow_type(pa, sort.inner[0])
+            return None if inner is None else pa.map_(pa.string(), inner)
         case "struct":
             inside = [(name, _arrow_type(pa, each)) for name, each in sort.inner]
             return None if any(kind is None for _, kind in inside) else pa.struct(inside)
-        case "datetime":
-            return pa.timestamp("us")
+        case "decimal":
+            return pa.decimal128(PLACES, sort.inner[0] if sort.inner else 0)
+        case "datetime" | "instant":
+            return pa.timestamp("us", "UTC" if sort.name == "instant" else None)
+        case "time":
+            return pa.time64("us")
+        case "duration":
+            return pa.duration("us")
     return simple[sort.name]() if sort.name in simple else None
+
+
+def _as_told(value: Any) -> Any:  # noqa: ANN401
+    """Return a value as JSON has it, of which Arrow may guess the type."""
+    if isinstance(value, dict):
+        return {str(name): _as_told(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_as_told(each) for each in value]
+    return value if value is None or isinstance(value, str | int | float) else as_text(value)
+
+
+def _as_json(values: Sequence[Any]) -> list[str | None]:
+    """Return values as JSON, and texts as they are."""
+    told = [
+        each if each is None or isinstance(each, str) else json.dumps(_as_told(each), ensure_ascii=False)
+        for each in values
+    ]
+    # Half a character has no place in UTF-8.
+    return [None if each is None else each.encode("utf-8", "backslashreplace").decode() for each in told]

@@ -20,18 +20,19 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from beatra_nb import __version__
+from beatra_nb.batch import engine
 from beatra_nb.batch.delivery import JournalQueue
-from beatra_nb.batch.engine import Job, _Batch
 from beatra_nb.batch.gate import Gate
 from beatra_nb.batch.pace import Pace, Verdict
 from beatra_nb.batch.parcel import Order, Report, Terms, from_bytes
 from beatra_nb.batch.seal import Lock
 from beatra_nb.batch.stop import Stop
+from beatra_nb.batch.turns import Job
 from beatra_nb.core import budget as budgets
 from beatra_nb.core.flow import Context
 from beatra_nb.core.many import ManyTransport
 from beatra_nb.core.policy import LONGEST_RETRY_AFTER
-from beatra_nb.core.settings import scrubber
+from beatra_nb.core.scrub import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +117,7 @@ class Crew:
             terms.base_url,
             terms.timeouts,
             max_attempts=terms.max_attempts,
-            scrub=scrubber(key),
+            scrub=Scrubber(key),
         )
         self._worth: dict[Shape, bool] = {}
         self._stops: set[Stop] = set()
@@ -188,14 +189,17 @@ class Crew:
         report = Report()
         try:
             with budgets.holding(_allowance(order)):
-                tally = await _Part(
-                    replace(self._context, journal=queue),
-                    self._transport,
-                    self._gate,
-                    report,
-                    told,
-                    self._terms.run_id,
-                ).run(_jobs(order, begun), blocking=False)
+                tally = await engine.run(
+                    _jobs(order, begun),
+                    context=replace(self._context, journal=queue),
+                    transport=self._transport,
+                    pace=self._gate,
+                    on_outcome=report.take,
+                    stop=told,
+                    room=_room if budgets.active() else None,
+                    blocking=False,
+                    run_id=self._terms.run_id,
+                )
         finally:
             self._stops.discard(told)
             self._at_work -= 1
@@ -296,23 +300,6 @@ class SharedGate(Gate):
         super().close()
 
 
-class _Part(_Batch):
-    """The engine on one partition: at a gate that others share too, its rows going to a report."""
-
-    def __init__(
-        self,
-        context: Context,
-        transport: ManyTransport,
-        gate: SharedGate,
-        report: Report,
-        told: Stop,
-        run_id: str,
-    ) -> None:
-        room = _room if budgets.active() else None
-        super().__init__(context, transport, gate.pace, report.take, None, False, told, room, run_id)
-        self._gate = gate
-
-
 def _jobs(order: Order, begun: threading.Event) -> Iterator[Job]:
     """Yield the rows, and tell when the last one was taken."""
     try:
@@ -322,7 +309,7 @@ def _jobs(order: Order, begun: threading.Event) -> Iterator[Job]:
         begun.set()
 
 
-def _room(request: ChatRequest) -> bool:
+def _room(request: ChatRequest, alone: bool) -> bool:
     return budgets.room()
 
 

@@ -11,14 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from beatra_nb.batch.outcome import Outcome, Trouble, money
-from beatra_nb.store.checkpoint import DEDUPED, PAGE, SANDBOX, Kept, Move
+from beatra_nb.store.checkpoint import CUT, DEDUPED, SANDBOX, Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
-    from beatra_nb.store.checkpoint import Checkpoint, Place
+    from beatra_nb.store.checkpoint import Checkpoint, Move
     from beatra_nb.store.entry import Entry
     from beatra_nb.store.journal import Journal
+
+    A = TypeVar("A")
+    T = TypeVar("T")
 
 GROUP = 0.02  # seconds in which finished rows gather for one transaction
 JOURNAL_GROUP = 0.25  # the journal is in no hurry
@@ -89,20 +93,10 @@ class Delivery:
         if not self._room.is_set():
             await self._room.wait()
 
-    async def page(self, first: int) -> list[Kept]:
-        """Read finished rows of earlier runs, in the thread that has the file."""
+    async def read(self, what: Callable[[Checkpoint, A], T], about: A) -> T:
+        """Read what earlier runs have finished, in the thread that has the file."""
         assert self._checkpoint is not None  # noqa: S101 - asked for by who knows that there is one
-        return await self._loop.run_in_executor(self._disk, self._checkpoint.page, first)
-
-    async def find(self, position: int, body: bytes) -> Kept | None:
-        """Read one finished row of earlier runs."""
-        assert self._checkpoint is not None  # noqa: S101 - as above
-        return await self._loop.run_in_executor(self._disk, self._checkpoint.find, position, body)
-
-    async def places(self) -> dict[bytes, list[Place]]:
-        """Read where the finished rows of earlier runs are."""
-        assert self._checkpoint is not None  # noqa: S101 - as above
-        return await self._loop.run_in_executor(self._disk, self._checkpoint.places)
+        return await self._loop.run_in_executor(self._disk, what, self._checkpoint, about)
 
     def move(self, move: Move) -> None:
         """Have a row moved, before any row is written that comes after this."""
@@ -172,108 +166,6 @@ class Delivery:
             self._journal.record_many(entries)
 
 
-class Shelf:
-    """The rows that an earlier run has finished, read page by page beside the rows that are asked for.
-
-    A row that is not at its place may be at another one: the data came in another order, or with rows in between.
-    Each answer goes to one row, and first of all to the one that stands where it was asked: several rows that ask
-    the same keep answers of their own. So an answer from further down is free only when that place is passed.
-
-    Attributes
-    ----------
-    moving : bool
-        Whether rows may be at other places than before.
-    """
-
-    def __init__(self, delivery: Delivery, *, empty: bool, moving: bool = True) -> None:
-        self._delivery = delivery
-        self._page: dict[tuple[int, bytes], Kept] = {}
-        self._to = (
-            2**63 if empty else 0
-        )  # positions before this one are in the page, were passed, or are nowhere
-        self.moving = moving and not empty
-        self._free: dict[bytes, list[Place]] | None = None  # by digest; the first place is at the end
-        self._gone: dict[
-            tuple[int, bytes], int
-        ] = {}  # generations that have moved from where they were asked
-        self._moved: set[tuple[int, bytes]] = (
-            set()
-        )  # rows that the file may still have at their former places
-
-    def known(self, position: int) -> bool:
-        """Whether a position need not be loaded first."""
-        return position < self._to
-
-    async def load(self, position: int) -> None:
-        """Read the rows from a position on."""
-        if self.moving and self._free is None:
-            self._free = await self._delivery.places()
-            for body, places in self._free.items():
-                for place in places:
-                    if place.origin != place.position:
-                        self._leave(body, place)
-        rows = await self._delivery.page(position)
-        # What was moved on its way to the disk is no longer where it was.
-        self._page = {
-            (row.position, row.body): row for row in rows if (row.position, row.body) not in self._moved
-        }
-        # Rows beyond the last one that was read are not known yet; where it was the last of all, none is there.
-        self._to = rows[-1].position + 1 if len(rows) >= PAGE else 2**63
-
-    def find(self, position: int, body: bytes) -> Kept | None:
-        """Return the row of a known position, if there is one with this body."""
-        return self._page.get((position, body))
-
-    def settled(self, position: int, body: bytes) -> bool:
-        """Whether a row of a known position is where it should be, or nowhere."""
-        if self._free is None or (places := self._free.get(body)) is None:
-            return True
-        if (position, body) not in self._page:
-            return False
-        if places[-1].position == position:  # mostly: it is the first one that was not passed yet
-            self._take(body, -1)
-            return True
-        at = next((at for at, place in enumerate(places) if place.position == position), None)
-        if at is not None:
-            self._take(body, at)
-        return True
-
-    def elsewhere(self, body: bytes) -> int | None:
-        """Return the first other place that has an answer which is nobody's yet."""
-        places = (self._free or {}).get(body)
-        return places[-1].position if places else None
-
-    async def fetch(self, position: int, body: bytes) -> None:
-        """Move the answer from that place to this one."""
-        assert self._free is not None  # noqa: S101 - there is such a place
-        place = self._take(body, -1)
-        kept = self._page.pop((place.position, body), None)
-        if kept is None:
-            kept = await self._delivery.find(place.position, body)
-        if kept is None:
-            return
-        self._leave(body, place)
-        self._moved.add((place.position, body))
-        self._delivery.move(Move(body, place.position, position))
-        self._page[position, body] = kept._replace(position=position)
-
-    def generation(self, position: int, body: bytes) -> int:
-        """Return the first generation to ask a row with: its key must not be that of an answer that has moved."""
-        return self._gone.get((position, body), 0)
-
-    def _take(self, body: bytes, at: int) -> Place:
-        assert self._free is not None  # noqa: S101 - there is such a place
-        places = self._free[body]
-        place = places.pop(at)
-        if not places:
-            del self._free[body]
-        return place
-
-    def _leave(self, body: bytes, place: Place) -> None:
-        name = (place.origin, body)
-        self._gone[name] = max(self._gone.get(name, 0), place.generation + 1)
-
-
 def kept_of(body: bytes, outcome: Outcome) -> Kept:
     """Return a row as the checkpoint keeps it."""
     return Kept(
@@ -290,7 +182,9 @@ def kept_of(body: bytes, outcome: Outcome) -> Kept:
         outcome.attempts,
         outcome.elapsed,
         None if outcome.error is None else outcome.error.to_json(),
-        (DEDUPED if outcome.deduped else 0) | (SANDBOX if outcome.sandbox else 0),
+        (DEDUPED if outcome.deduped else 0)
+        | (SANDBOX if outcome.sandbox else 0)
+        | (CUT if outcome.cut else 0),
     )
 
 
@@ -312,4 +206,5 @@ def outcome_of(kept: Kept, data: object = None) -> Outcome:
         stored=True,
         generation=kept.generation,
         sandbox=bool(kept.flags & SANDBOX),
+        cut=bool(kept.flags & CUT),
     )

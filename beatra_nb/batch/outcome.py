@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from dataclasses import dataclass
@@ -63,12 +64,17 @@ class Trouble:
         code = getattr(error, "code", None)
         # An answer that does not fit has arrived and was paid for: nothing about it is in doubt.
         doubtful = error.doubtful and error.attempts > 0 and not isinstance(error, InvalidData)
-        return cls(type(error).__name__, error.message, code, error.retryable, doubtful, error.hint)
+        # One that had come before, and could not be mended, lies ready under the row's key: nobody pays for it again.
+        doubtful = doubtful or error.paid is not None
+        # A row has its key by itself: what a single call's hint says about keys is of no use here.
+        hint = None if error.hint is not None and "idempotency_key=" in error.hint else error.hint
+        return cls(type(error).__name__, error.message, code, error.retryable, doubtful, hint)
 
     @property
     def final(self) -> bool:
         """Whether asking again would come to the same, with all else as it is."""
-        return not self.retryable and self.code not in OF_THE_ACCOUNT
+        mended = self.code in OF_THE_ACCOUNT or self.type == "BudgetExceeded"
+        return not (self.retryable or self.doubtful or mended)
 
     def to_json(self) -> str:
         """Write it down."""
@@ -114,7 +120,10 @@ class Outcome(seams.Showable):
     sandbox : bool
         Whether a sandbox answered.
     recorded : datetime or None
-        When its exchange was recorded, where it is on a cassette.
+        When its exchange was recorded, where it is on a cassette; None for a row from a checkpoint, which was not
+        asked now and is marked as stored.
+    cut : bool
+        Whether the answer was cut off where it had as many tokens as it may have.
     """
 
     position: int
@@ -133,6 +142,7 @@ class Outcome(seams.Showable):
     generation: int = 0
     sandbox: bool = False
     recorded: datetime | None = None
+    cut: bool = False
 
     @property
     def ok(self) -> bool:
@@ -167,12 +177,13 @@ class Outcome(seams.Showable):
             generation=generation,
             sandbox=reply.sandbox,
             recorded=reply.recorded,
+            cut=reply.finish_reason == "length",
         )
 
     @classmethod
     def of_error(cls, position: int, generation: int, error: BeatraError, elapsed: float = 0.0) -> Outcome:
         """Take down a failure, and the answer that it carries: it was paid for."""
-        reply: Reply | None = getattr(error, "reply", None)
+        reply: Reply | None = getattr(error, "reply", None) or error.paid
         usage = reply.usage if reply is not None else None
         # Where there is a tape, its times are shown: a replay must show the same.
         recorded, elapsed = error.taped or (None, elapsed)
@@ -207,11 +218,13 @@ class Outcome(seams.Showable):
             stored=self.stored,
             sandbox=self.sandbox,
             recorded=self.recorded,
+            cut=self.cut,
         )
 
 
+@functools.lru_cache(maxsize=256)
 def money(text: str | None) -> Decimal | None:
-    """Read an amount that was written down."""
+    """Read an amount that was written down; most rows of a batch cost one of a few."""
     try:
         return None if text is None else Decimal(text)
     except InvalidOperation:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from beatra_nb.core.typed import Shape
 
 # A row's request without what can be made again: its body from the JSON, its key from the run.
-_ASKED = tuple(each.name for each in fields(ChatRequest) if each.name not in ("body", "key", "wire_key"))
+_MADE = ("body", "frame", "key", "wire_key")
+_ASKED = tuple(each.name for each in fields(ChatRequest) if each.name not in _MADE)
 _TOLD = tuple(each.name for each in fields(Outcome))
 _SHAPE = _ASKED.index("shape")
 _ask = attrgetter(*_ASKED)

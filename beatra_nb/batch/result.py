@@ -46,6 +46,8 @@ class Totals:
         Whether a sandbox answered.
     recorded : datetime or None
         When its last row was recorded, where it is on a cassette.
+    cut : int
+        Answers that were cut off at as many tokens as they may have.
     """
 
     done: int = 0
@@ -61,6 +63,7 @@ class Totals:
     elapsed: float = 0.0
     sandbox: bool = False
     recorded: datetime | None = None
+    cut: int = 0
 
     def at(self, part: float) -> float | None:
         """Return the seconds within which a part of the answers came, such as 0.5 for the median."""
@@ -87,7 +90,7 @@ class Tallying:
 
     def __init__(self, total: int | None) -> None:
         self.total = total
-        self._done = self._failed = self._resumed = self._deduped = 0
+        self._done = self._failed = self._resumed = self._deduped = self._cut = 0
         self._codes: Counter[str] = Counter()
         self._prompt = self._completion = 0
         self._credits: Decimal | None = None
@@ -108,6 +111,7 @@ class Tallying:
         else:
             self._failed += 1
             self._codes[outcome.error.code or outcome.error.type] += 1
+        self._cut += outcome.cut
         self._sandbox = self._sandbox or outcome.sandbox
         if outcome.recorded is not None:
             self._recorded = max(self._recorded or outcome.recorded, outcome.recorded)
@@ -141,6 +145,7 @@ class Tallying:
             elapsed if self._recorded is None else self._taped / 1000,
             self._sandbox,
             self._recorded,
+            self._cut,
         )
 
 
@@ -200,8 +205,8 @@ class BatchResult(seams.Showable):
     shape: Shape | None = None
     stopped: str | None = None
     checkpoint: str | None = None
-    inputs: Any = None  # the rows, by position, where they can be looked at again
-    again: Callable[[frozenset[int]], BatchResult] | None = field(default=None, compare=False)
+    inputs: Any = None  # the rows, where they can be looked at again
+    again: Callable[[Any], BatchResult] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.outcomes)
@@ -237,10 +242,15 @@ class BatchResult(seams.Showable):
         """The rows without an answer; each has its ``.error`` with code, message and whether to ask again."""
         return self._part([out for out in self.outcomes if not out.ok])
 
-    def retry_failed(self) -> BatchResult:
+    def retry_failed(self, *, budget: Any = None) -> BatchResult:  # noqa: ANN401
         """Ask again for the rows that failed, and for those that the batch did not come to.
 
         A row whose work may have been done is sent under the key it had: it is not paid for twice.
+
+        Parameters
+        ----------
+        budget : Budget or number or callable, optional
+            What this may cost, as ``bn.map`` takes it; by default what the batch's own budget has left.
 
         Returns
         -------
@@ -257,7 +267,7 @@ class BatchResult(seams.Showable):
                 "The rows of this batch came from an iterator, which is used up.",
                 hint="Call bn.map again with checkpoint=: only what failed is asked.",
             )
-        return self.again(frozenset(out.position for out in self.outcomes if out.ok))
+        return self.again(budget)
 
     def to_frame(self) -> Any:  # noqa: ANN401
         """Return a pandas frame: the rows, and the answers' columns behind them.
@@ -272,7 +282,8 @@ class BatchResult(seams.Showable):
         pd = load_pandas()
         frame = pd.DataFrame(index=[out.position for out in self.outcomes])
         if self.inputs is not None:
-            rows = [self.inputs[out.position] for out in self.outcomes]
+            every = list(self.inputs)
+            rows = [every[out.position] for out in self.outcomes]
             named = rows and all(isinstance(row, dict) for row in rows)
             frame = (
                 pd.DataFrame(rows, index=frame.index)
@@ -289,7 +300,11 @@ class BatchResult(seams.Showable):
         tally = Tallying(len(outcomes))
         for out in outcomes:
             tally.add(out)
-        return replace(self, outcomes=outcomes, totals=tally.totals(self.totals.elapsed), again=None)
+        return replace(self, outcomes=outcomes, totals=tally.totals(self.totals.elapsed))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What asks again holds a client, and that a key.
+        return {**self.__dict__, "again": None, "inputs": None if self.inputs is None else list(self.inputs)}
 
     def __repr__(self) -> str:
         done, failed = self.totals.done, self.totals.failed

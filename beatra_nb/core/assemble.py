@@ -7,7 +7,8 @@ from typing import Any
 
 from beatra_nb.core.envelope import error_from_envelope
 from beatra_nb.core.errors import APIError
-from beatra_nb.core.lenient import load, mended, text_of, whole
+from beatra_nb.core.lenient import load, mapped, text_of, whole
+from beatra_nb.core.scrub import NOTHING, Scrubber
 
 
 class BadChunk(ValueError):
@@ -120,8 +121,8 @@ class Assembler:
         """The first choice's text so far."""
         return "".join(self._first)
 
-    def completion(self) -> dict[str, Any]:
-        """Return the answer in the shape of a body that came whole."""
+    def completion(self, scrub: Scrubber = NOTHING) -> dict[str, Any]:
+        """Return the answer in the shape of a body that came whole, without a key that was quoted word by word."""
         message: dict[str, Any] = {"role": "assistant", "content": self.text}
         if self._tools:
             message["tool_calls"] = [
@@ -144,7 +145,7 @@ class Assembler:
         body = {**self._head, "choices": choices}
         if self.usage is not None:
             body["usage"] = self.usage
-        return mended(body)  # type: ignore[no-any-return]
+        return mapped(body, lambda text: scrub.text(whole(text)))  # type: ignore[no-any-return]
 
 
 def _stream_error(inner: object) -> APIError:

@@ -224,10 +224,14 @@ class AsyncClient(AsyncTaskVerbs):
     async def _watched(self, request: ChatRequest) -> Reply:
         with self._remember(request):
             stream = self._stream(request)
-            painter = seams.painter(sandbox=self.mode == "sandbox")
+            painter = seams.painter(sandbox=self.uses_sandbox)
             try:
                 async with stream:
+                    begun = False
                     async for piece in stream:
+                        if not begun:
+                            begun = True
+                            painter.begin(stream.reply)
                         painter.add(piece)
             except BaseException:
                 leave(painter, stream.reply)

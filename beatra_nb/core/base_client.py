@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 import contextlib
 import threading
 import time
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from beatra_nb.core import seams
-from beatra_nb.core.errors import BeatraError, ConfigurationError, Interrupted
+from beatra_nb.core.errors import BeatraError, ConfigurationError, Interrupted, spoken
 from beatra_nb.core.flow import Context
+from beatra_nb.core.scrub import Scrubber
 from beatra_nb.core.settings import (
     BASE_URL,
     MAX_ATTEMPTS,
@@ -21,7 +23,6 @@ from beatra_nb.core.settings import (
     Timeouts,
     hide_key,
     is_loopback,
-    scrubber,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from beatra_nb.core.music import MusicRequest
     from beatra_nb.core.reply import Reply
     from beatra_nb.core.request import ChatRequest
-    from beatra_nb.core.taping import Tape
+    from beatra_nb.core.taping.tape import Tape
     from beatra_nb.core.task import BaseTask
     from beatra_nb.core.transport import AsyncTransport
     from beatra_nb.display.live import Painter
@@ -134,6 +135,17 @@ class BaseClient(seams.Showable, abc.ABC):
             settings.cassette, replays=replays, speed=settings.speed, jobs=settings.journal, real=real
         )
 
+    def check_tape(self) -> None:
+        """Raise now if this client is to replay a cassette that is not there.
+
+        Raises
+        ------
+        NotRecorded
+            Which tells how to record it.
+        """
+        if self._tape is not None:
+            self._tape.check()
+
     def _share(self, other: BaseClient) -> None:
         """Record to, or replay from, the same tape as another client: together they are one session."""
         if other._tape is not None:
@@ -169,7 +181,7 @@ class BaseClient(seams.Showable, abc.ABC):
                 files=seams.audio_files(keep=True) if journal else None,
                 # Jobs belong to an account: another key at the same address must neither pay for nor close them.
                 place=self._place(base_url, key) if journal else base_url,
-                scrub=scrubber(key),
+                scrub=Scrubber(key),
             )
             if self._tape is not None:
                 self._made = self._tape.context(self._made)
@@ -210,13 +222,13 @@ class BaseClient(seams.Showable, abc.ABC):
         try:
             yield
         except BeatraError as error:
-            self._keep(getattr(error, "reply", None))
+            self._keep(getattr(error, "reply", None) or error.paid)
             raise
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError) as stop:
             # It may have come between two pieces; the stream has kept what it had all the same.
             last = self._last
             partial = last if last is not None and last.idempotency_key == request.key else None
-            raise interrupted(partial, request.key) from None
+            raise spoken(stop, interrupted(partial, request.key)) from None
 
     def _within(self, budget: Budget | Number | None) -> contextlib.AbstractContextManager[object]:
         """Let a budget hold for a block, if there is one."""
@@ -228,7 +240,7 @@ class BaseClient(seams.Showable, abc.ABC):
 
     def _task_painter(self) -> TaskPainter:
         self._tell_sandbox()
-        return seams.task_painter(sandbox=self.mode == "sandbox")
+        return seams.task_painter(sandbox=self.uses_sandbox)
 
     def _music(self, task: BaseTask, prompt: str, options: dict[str, Any]) -> MusicRequest:
         """Check what was asked for, and let the task show it before the service has said a word."""
@@ -260,9 +272,9 @@ def watching(painter: TaskPainter, task: BaseTask) -> Iterator[None]:
     """Show a task while it is waited for, and how it ended; an interrupt says how to come back to it."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError) as stop:
         _leave_task(painter, task)
-        raise interrupted_task(task) from None
+        raise spoken(stop, interrupted_task(task)) from None
     except BaseException:
         _leave_task(painter, task)
         raise

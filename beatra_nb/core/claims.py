@@ -98,13 +98,22 @@ def claim(context: Context, call: Call) -> Claim | None:
     return made
 
 
-def room(context: Context, request: ChatRequest) -> bool:
-    """Whether there is room for a chat call in all budgets that hold; never raises for want of it."""
+def refusing(context: Context, request: ChatRequest) -> Budget | None:
+    """Return the first budget that holds and has no room for a chat call; None where all have."""
     budgets = active()
     if not budgets:
-        return True
+        return None
     estimate = of_chat(context.base_url, request.json, context.prices)
-    return all(each.room(estimate) for each in budgets)
+    return next((each for each in budgets if not each.room(estimate)), None)
+
+
+def known(context: Context, request: ChatRequest) -> bool:
+    """Whether something is known of what such a call costs.
+
+    Until then no call should be made beside others within a budget: many could cost many times the bound before the
+    first one says so.
+    """
+    return not of_chat(context.base_url, request.json, context.prices).guessed
 
 
 def refunded(task: BaseTask) -> None:

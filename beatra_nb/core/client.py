@@ -113,7 +113,7 @@ class Client(TaskVerbs):
         budget : number or Budget, optional
             What the call may cost: credits, or a ``bn.budget(…)``.
         **options
-            Any other field of the API (``top_p``, ``seed``, ``stop``, ``n``, …).
+            Any other field of the API (``top_p``, ``seed``, ``stop``, ``n``, …); what looks misspelt is refused.
 
         Returns
         -------
@@ -252,8 +252,8 @@ class Client(TaskVerbs):
             The rows: texts or other single values, dicts, named tuples, dataclasses, or the rows of a frame (pandas,
             polars, pyarrow and what else narwhals reads). An iterator is read row by row, as there is room.
         prompt : str, Prompt or callable
-            A template (``"Translate {word} into French."``), a ``Prompt``, or a function that makes the prompt from a
-            row. With single values, the template's one name stands for the value.
+            A template (``"Translate {word} into French."``), a ``Prompt``, or a function (not an async one) that
+            makes the prompt from a row. With single values, the template's one name stands for the value.
         schema : type or dict, optional
             What each answer shall be: a pydantic model, ``int``, ``Literal["good", "bad"]``, ``list[City]``, …
         system : str, optional
@@ -292,7 +292,8 @@ class Client(TaskVerbs):
         BatchResult or data frame
             For a frame (or a Series), a frame of the same library with the answers' columns behind its own: ``text``
             or one for each field of the schema, then ``request_id``, ``model``, ``credits``, ``attempts``, ``error``
-            and ``retryable``; a name that is taken gets ``_answer`` behind it. For all else a ``BatchResult``.
+            and ``retryable``. A name that is taken gets ``_answer`` behind it: names go to the data's own columns
+            first, then to these six, then to the schema's fields. For all else a ``BatchResult``.
 
         Raises
         ------
@@ -443,10 +444,12 @@ class Client(TaskVerbs):
     def _watched(self, request: ChatRequest) -> Reply:
         with self._remember(request):
             stream = self._stream(request)
-            painter = seams.painter(sandbox=self.mode == "sandbox")
+            painter = seams.painter(sandbox=self.uses_sandbox)
             try:
                 with stream:
-                    for piece in stream:
+                    for number, piece in enumerate(stream):
+                        if number == 0:
+                            painter.begin(stream.reply)
                         painter.add(piece)
             except BaseException:
                 leave(painter, stream.reply)

@@ -42,12 +42,15 @@ class Estimate:
         What is set aside for it.
     sure_credits, sure_tokens
         What it is refused for, where there is not so much left: a mere guess is no reason to refuse.
+    guessed : bool
+        Whether nothing is known of what such calls have come to.
     """
 
     credits: Decimal = NONE
     tokens: int = 0
     sure_credits: Decimal = NONE
     sure_tokens: int = 0
+    guessed: bool = False
 
 
 # All tokens of a call, those of its answer, and what it cost.
@@ -102,6 +105,10 @@ class Prices:
         """Return how many tokens an answer of this model has; None while nobody knows."""
         calls = self._calls(place, model)
         return round(sum(max(count, 0) for _, count, _ in calls) / len(calls)) if calls else None
+
+    def longest(self, place: str, model: str) -> int | None:
+        """Return how many tokens the longest of its answers had; None while nobody knows."""
+        return max((max(count, 0) for _, count, _ in self._calls(place, model)), default=None)
 
     def _calls(self, place: str, model: str) -> list[tuple[int, int, Decimal | None]]:
         known = self._seen.get((place, model))
@@ -158,19 +165,19 @@ def of_chat(place: str, body: bytes, prices: Prices = PRICES) -> Estimate:
     --------
     >>> messages = b'[{"role": "user", "content": "Say hi in five words."}]'
     >>> of_chat("nowhere", b'{"model": "auto", "max_tokens": 20, "messages": %b}' % messages)
-    Estimate(credits=Decimal('0.034'), tokens=34, sure_credits=Decimal('0'), sure_tokens=14)
+    Estimate(credits=Decimal('0.034'), tokens=34, sure_credits=Decimal('0'), sure_tokens=14, guessed=True)
     """
     asks = (_remembered if len(body) <= REMEMBERED else _asks)(body)
     answer, price = prices.answer(place, asks.model), prices.token(place, asks.model)
-    expected = GUESSED_ANSWER if answer is None else answer
-    if asks.longest is not None:
-        expected = min(expected, asks.longest)
-    total = asks.tokens + asks.times * expected
-    sure = asks.tokens if answer is None else total
+    if answer is None:
+        total = asks.total(GUESSED_ANSWER)
+        return Estimate(total * GUESSED_PRICE, total, NONE, asks.tokens, guessed=True)
+    # What is set aside is what the longest one took, since many may be under way at once; what is refused is what
+    # most take, so that a budget is used to its end.
+    total, sure = asks.total(prices.longest(place, asks.model) or answer), asks.total(answer)
     if price is None:
         return Estimate(total * GUESSED_PRICE, total, NONE, sure)
-    credits = rounded(total * price)
-    return Estimate(credits, total, credits, sure)
+    return Estimate(rounded(total * price), total, rounded(sure * price), sure)
 
 
 class _Asks(NamedTuple):
@@ -180,6 +187,10 @@ class _Asks(NamedTuple):
     tokens: int
     longest: int | None
     times: int
+
+    def total(self, answer: int) -> int:
+        """Return the tokens of the call with answers of so many."""
+        return self.tokens + self.times * (answer if self.longest is None else min(answer, self.longest))
 
 
 def _asks(body: bytes) -> _Asks:

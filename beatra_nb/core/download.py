@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -165,7 +164,7 @@ def is_whole(data: bytes) -> bool:
 
 
 def _refusal(context: Context, answer: Answer, *, ours: bool) -> APIError:
-    answer = replace(answer, body=context.scrub(answer.body))
+    answer = answer.without_key(context.scrub)
     # A stranger does not speak for the service: of its refusal the status alone counts.
     body = answer.body if ours else b""
     error = error_from(answer.status, answer.headers, body)

@@ -72,6 +72,8 @@ class BeatraError(Showable, Exception):
         Whether the service may have done the work all the same, in any of its attempts.
     retry_after : float or None
         How long the service asks to wait, in seconds.
+    paid : Reply or None
+        An answer that had come before, and was charged: it did not fit the schema, and no better one could be had.
     taped : (datetime, float) or None
         Where its exchange is on a cassette, when that was recorded, and the seconds of the whole call as it has them.
     """
@@ -80,6 +82,7 @@ class BeatraError(Showable, Exception):
     doubtful = True
     resumable = False
     retry_after: float | None = None
+    paid: Reply | None = None
     taped: tuple[datetime, float] | None = None
 
     def __init__(
@@ -101,6 +104,11 @@ class BeatraError(Showable, Exception):
         self.retryable = retryable
         self.attempts = attempts
         self.idempotency_key = idempotency_key
+
+    @property
+    def recorded(self) -> datetime | None:
+        """When its exchange was recorded, where that is on a cassette."""
+        return self.taped[0] if self.taped is not None else None
 
     def __str__(self) -> str:
         tail = [self.hint] if self.hint else []
@@ -383,6 +391,18 @@ class Interrupted(Showable, KeyboardInterrupt):
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ANN401
         printer.text(seams.to_plain(self))
+
+
+def spoken(stop: BaseException, said: Interrupted) -> BaseException:
+    """Return what to raise for an interrupt, so that the cell shows our words and not the frames it was in.
+
+    A cell that awaits is interrupted by being cancelled, and must end as cancelled: others may wait for that. It
+    only looks like ours.
+    """
+    if isinstance(stop, KeyboardInterrupt):
+        return said
+    stop._render_traceback_ = said._render_traceback_  # type: ignore[attr-defined]
+    return stop
 
 
 BY_CODE: dict[str, type[APIError]] = {

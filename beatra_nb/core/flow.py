@@ -27,6 +27,7 @@ from beatra_nb.core import policy
 from beatra_nb.core.costs import PRICES, Prices
 from beatra_nb.core.envelope import error_from
 from beatra_nb.core.errors import BeatraError, ConnectionFailed, Timeout
+from beatra_nb.core.scrub import NOTHING, Scrubber
 from beatra_nb.core.settings import Timeouts
 
 if TYPE_CHECKING:
@@ -149,6 +150,14 @@ class Answer:
         """When it was recorded, where it is on a tape."""
         return None if self.reel is None else self.reel.at
 
+    def without_key(self, scrub: Scrubber) -> Answer:
+        """Return it without the key, which the other side may have quoted."""
+        body, said = scrub(self.body), "\n".join(self.headers.values())
+        if body is self.body and scrub.text(said) is said:
+            return self
+        headers = {name: scrub.text(value) for name, value in self.headers.items()}
+        return replace(self, body=body, headers=headers)
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -258,7 +267,7 @@ class Context:
     bear_with: frozenset[str] = frozenset()  # codes that use up no attempt: many calls wait together there
     free: bool = False  # whether calls cost nothing, because they are answered from a recording
     prices: Prices = PRICES  # what calls have cost
-    scrub: Callable[[bytes], bytes] = bytes  # takes the key out of what the other side quotes
+    scrub: Scrubber = NOTHING  # takes the key out of what the other side quotes
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     rand: Callable[[], float] = random.random
@@ -293,8 +302,8 @@ def send(context: Context, call: Call) -> Flow[Sent]:
         attempt += 1
         left = max(deadline - context.now(), 0.001)
         outcome = yield Send(call, _within(context.timeouts, left), left)
-        if isinstance(outcome, Answer) and (body := context.scrub(outcome.body)) is not outcome.body:
-            outcome = replace(outcome, body=body)
+        if isinstance(outcome, Answer):
+            outcome = outcome.without_key(context.scrub)
         if isinstance(outcome, Answer) and 200 <= outcome.status < 300:
             return Sent(outcome, attempt, deadline, before)
         error, asked_for = _failure(outcome, context)
@@ -358,8 +367,7 @@ def _failure(outcome: Outcome, context: Context) -> tuple[BeatraError, float | N
             error.hint = f"The service asks to wait {asked_for:.0f} s before trying again."
         return error, asked_for
     if isinstance(outcome, Failure):
-        what = context.scrub(outcome.what.encode()).decode()
-        return failure_error(replace(outcome, what=what)), None
+        return failure_error(outcome), None
     raise TypeError(f"a driver answered Send with {outcome!r}")
 
 

@@ -125,6 +125,8 @@ def json_type(schema: Any) -> Any:  # noqa: ANN401
     named = schema.get("type")
     parts = [each for each in named if isinstance(each, str)] if isinstance(named, list) else [named]
     kinds = [_JSON_TYPES.get(each, Any) if isinstance(each, str) else Any for each in parts]
+    if list in kinds and (item := json_type(schema.get("items"))) is not Any:
+        kinds[kinds.index(list)] = list[item]  # type: ignore[valid-type]
     if named is None and isinstance(several := schema.get("anyOf"), list):
         kinds = [json_type(each) for each in several]
     if not kinds or Any in kinds:

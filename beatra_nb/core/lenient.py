@@ -8,7 +8,10 @@ text that holds one.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def load(data: bytes, *, mend: bool = True) -> Any:  # noqa: ANN401
@@ -26,18 +29,25 @@ def load(data: bytes, *, mend: bool = True) -> Any:  # noqa: ANN401
     try:
         return from_json(data)
     except ValueError:
-        value = json.loads(data)
+        value = json.loads(
+            data.decode("utf-8-sig", "surrogatepass")
+        )  # as JSON is sent; in UTF-16 a key could hide
     return mended(value) if mend else value
 
 
 def mended(value: Any) -> Any:  # noqa: ANN401
     """Return a value with every half character in its texts joined to its other half, or replaced by �."""
+    return mapped(value, whole)
+
+
+def mapped(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401
+    """Return a value with all of its texts changed."""
     if isinstance(value, str):
-        return whole(value)
+        return change(value)
     if isinstance(value, list):
-        return [mended(item) for item in value]
+        return [mapped(item, change) for item in value]
     if isinstance(value, dict):
-        return {whole(name): mended(item) for name, item in value.items()}
+        return {change(name): mapped(item, change) for name, item in value.items()}
     return value
 
 

@@ -16,15 +16,17 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from beatra_nb import __version__
+from beatra_nb.core.connections import certificates
 from beatra_nb.core.flow import Answer, Failure, Send
 from beatra_nb.core.settings import is_loopback
-from beatra_nb.core.transport import TOO_SLOW, AsyncRun, AsyncTransport, certificates
+from beatra_nb.core.transport import AsyncRun, AsyncTransport
+from beatra_nb.core.wire import TOO_SLOW
 
 if TYPE_CHECKING:
     import aiohttp
 
     from beatra_nb.core.settings import Secret, Timeouts
-    from beatra_nb.core.taping import Tape
+    from beatra_nb.core.taping.tape import Tape
 
 SHARD = 32  # connections that one of httpx's pools serves well
 _HEADERS = {"User-Agent": f"beatra-nb/{__version__}", "Accept": "application/json"}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from beatra_nb.core import seams
 from beatra_nb.core.errors import InvalidInput
 from beatra_nb.core.request import ChatRequest, messages_of
-from beatra_nb.core.template import Template, named
+from beatra_nb.core.template import named, template
 from beatra_nb.core.typed import Schema, Shape
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Prompt(seams.Showable):
     @property
     def variables(self) -> tuple[str, ...]:
         """The names of the values it needs, each once, in order of appearance: the system text's first."""
-        return tuple(dict.fromkeys([*Template(self.system or "").names, *Template(self.user).names]))
+        return tuple(dict.fromkeys([*template(self.system or "").names, *template(self.user).names]))
 
     @property
     def version(self) -> str:
@@ -240,11 +240,11 @@ class Prompt(seams.Showable):
         values = named({} if row is None else row)
         messages = []
         if self.system is not None:
-            messages.append({"role": "system", "content": Template(self.system).render(values)})
+            messages.append({"role": "system", "content": template(self.system).render(values)})
         for example in self.examples:
             messages.append({"role": "user", "content": example.user})
             messages.append({"role": "assistant", "content": example.assistant})
-        return [*messages, {"role": "user", "content": Template(self.user).render(values)}]
+        return [*messages, {"role": "user", "content": template(self.user).render(values)}]
 
     def keywords(self) -> dict[str, Any]:
         """Return what ``bn.chat`` takes beside the messages.

@@ -9,11 +9,12 @@ no name leads out of it, and no symbolic link.
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from beatra_nb.core import archive, prompt_file, seams
 from beatra_nb.core.errors import InvalidInput, UnknownPrompt
@@ -26,6 +27,7 @@ MOST = 2000  # prompts of a directory
 LOOKED_AT = 50_000  # files and folders that are looked at for them: "/" is no directory of prompts
 DEEPEST = 32  # folders inside folders
 _LISTED = 12  # names that an error lists
+_METHODS = frozenset({"get", "items", "keys", "values"})  # of every mapping
 
 
 class _Known(NamedTuple):
@@ -40,7 +42,8 @@ class PromptLibrary(seams.Showable, Mapping[str, "Prompt"]):
     """A directory of prompts; ``bn.prompts`` makes one.
 
     It is a mapping: ``library["mail/welcome"]``, iteration, ``len``; a plain name is an attribute as well, and so is
-    a folder: ``library.mail.welcome``. Only prompts that can be read are in it; ``broken`` tells of the others.
+    a folder: ``library.mail.welcome``. Only prompts that can be read are in it; ``broken`` tells of the others. One
+    that is called like something every library has, such as ``keys`` or ``path``, is there as ``library["keys"]``.
 
     Attributes
     ----------
@@ -103,6 +106,11 @@ class PromptLibrary(seams.Showable, Mapping[str, "Prompt"]):
         except InvalidInput:
             return False
         return known is not None and known.prompt is not None
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401
+        found = super().__getattribute__(name)
+        # A prompt of that name must not take a mapping's methods away; whoever means the prompt is told.
+        return _Method(name, found) if name in _METHODS and self._read(name) is not None else found
 
     def __getattr__(self, name: str) -> Prompt | PromptLibrary:
         # Front ends and copies ask for many names that begin so, and none of them is a prompt.
@@ -211,6 +219,35 @@ class PromptLibrary(seams.Showable, Mapping[str, "Prompt"]):
             file = os.fspath(self.path / f"{name[:60]}{SUFFIX}")
             hint = f"There is none yet: prompt.save({file!r}) puts one there."
         return UnknownPrompt(f"There is no prompt {name[:80]!r} in {os.fspath(self.path)!r}.", hint=hint)
+
+
+class _Method:
+    """A method of mappings that there is a prompt of the same name of: it does what the method does, or says so."""
+
+    def __init__(self, name: str, method: Callable[..., Any]) -> None:
+        self._name = name
+        self._method = method
+
+    def __call__(self, *args: Any, **values: Any) -> Any:  # noqa: ANN401
+        try:
+            inspect.signature(self._method).bind(*args, **values)
+        except TypeError:
+            self._tell()
+        return self._method(*args, **values)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        self._tell()
+
+    def __repr__(self) -> str:
+        return repr(self._method)
+
+    def _tell(self) -> NoReturn:
+        raise UnknownPrompt(
+            f".{self._name} is the method that every mapping has, not the prompt of that name.",
+            hint=f"The prompt is library[{self._name!r}].",
+        )
 
 
 def prompts(path: str | os.PathLike[str] = "prompts") -> PromptLibrary:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from beatra_nb.core.errors import APIError, BeatraError, InvalidData
 from beatra_nb.core.reply import Usage
+from beatra_nb.core.request import CUT
 from beatra_nb.core.typed import lines
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 Once: TypeAlias = "Callable[[Context, ChatRequest], Flow[Reply]]"
 
 FIELD = "response_format"
-# Ends of an answer after which asking again would only cut or refuse it again.
-NOT_AGAIN = frozenset({"length", "content_filter"})
 PAID = "An answer that does not fit had come before, and was charged."
 
 
@@ -78,6 +77,9 @@ def repaired(context: Context, request: ChatRequest, misfit: InvalidData, once: 
             error = unfit
         except BeatraError as failure:
             failure.hint = " ".join(part for part in (failure.hint, PAID) if part)
+            failure.paid = paid = _total(error.reply, before)
+            failure.attempts += paid.attempts
+            failure.idempotency_key = request.key  # under which what was paid for lies ready
             raise
         else:
             return _total(reply, [*before, reply])
@@ -127,7 +129,7 @@ def in_words(request: ChatRequest) -> ChatRequest:
 
 def mendable(error: InvalidData) -> bool:
     """Whether asking again could help: not where the answer was cut off, and not where code of the user's failed."""
-    return error.reply.finish_reason not in NOT_AGAIN and error.__cause__ is None
+    return error.reply.finish_reason not in CUT and error.__cause__ is None
 
 
 def again(request: ChatRequest, error: InvalidData, number: int) -> ChatRequest:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from beatra_nb.core import options as free
 from beatra_nb.core.errors import InvalidInput
 from beatra_nb.core.policy import check_key, derived_key, new_key
 from beatra_nb.core.typed import Misfit, Schema, Shape
@@ -22,6 +23,7 @@ Prompt: TypeAlias = "str | Sequence[Message]"
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 OURS = ("messages", "stream")  # fields that the verbs themselves fill
+CUT = ("length", "content_filter")  # ends of an answer that may be half of one
 REPAIRS = 1  # how often an answer that does not fit its schema is asked for again, unless told otherwise
 
 
@@ -51,6 +53,8 @@ class ChatRequest:
         How often an answer that does not fit may be asked for again.
     label : str or None
         The prompt that it was made from, for the journal; never sent.
+    frame : tuple of str, or None
+        What stands before and behind the messages in the JSON, once other messages were put there.
     """
 
     body: dict[str, Any]
@@ -63,6 +67,7 @@ class ChatRequest:
     shape: Shape | None = field(default=None, repr=False)
     repairs: int = REPAIRS
     label: str | None = None
+    frame: tuple[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -105,6 +110,7 @@ class ChatRequest:
                     f"{name!r} cannot be passed as an option.",
                     hint="Pass messages as the prompt, and call bn.stream() or stream=True for streaming.",
                 )
+        free.check(options)
         body: dict[str, Any] = {"model": model.strip(), "messages": messages_of(prompt, system)}
         if temperature is not None:
             body["temperature"] = _number("temperature", temperature, 0, 2)
@@ -141,9 +147,22 @@ class ChatRequest:
         body = {**self.body, "messages": messages}
         # By position: for a hundred thousand rows, dataclasses.replace would take longer than all the rest.
         return ChatRequest(
-            body, encode(body), self.schema, self.key, self.fallback, self.wire_key, self.asked, self.shape,
+            body, self._filled(body), self.schema, self.key, self.fallback, self.wire_key, self.asked, self.shape,
             self.repairs, self.label,
         )  # fmt: skip
+
+    def _filled(self, body: dict[str, Any]) -> bytes:
+        """Encode a body that differs in its messages alone: all but those is encoded once for many rows."""
+        if self.frame is None:
+            # A model's name comes before the messages, and its quotes are escaped: nothing else looks like this.
+            head, name, tail = encode({**body, "messages": []}).decode().partition('"messages":[')
+            object.__setattr__(self, "frame", (head + name, tail))
+        assert self.frame is not None  # noqa: S101 - it was just made
+        head, tail = self.frame
+        try:
+            return f"{head}{','.join(map(_written, body['messages']))}{tail}".encode()
+        except (TypeError, ValueError, RecursionError):
+            return encode(body)  # which says what is wrong
 
     def varied(self, body: dict[str, Any], purpose: str, **changes: Any) -> ChatRequest:  # noqa: ANN401
         """Return a further request of the same logical call.
@@ -204,6 +223,18 @@ def _message(message: object, position: int) -> dict[str, Any]:
     return dict(message)
 
 
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def _written(message: Mapping[str, Any]) -> str:
+    """Encode a message; most are plain text, and need no look at every part."""
+    if tuple(message) == ("role", "content"):
+        role, content = message.values()
+        if type(role) is type(content) is str:
+            return f'{{"role":{_json(role)},"content":{_json(content)}}}'
+    return _json(message)
+
+
 def encode(body: Mapping[str, Any]) -> bytes:
     """Encode a body as JSON.
 
@@ -213,7 +244,7 @@ def encode(body: Mapping[str, Any]) -> bytes:
         If a value has no place in JSON; the message names the field.
     """
     try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _json(body).encode()
     except UnicodeEncodeError:
         what = "holds a lone surrogate (half a character), which cannot be sent"
         hint = "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') mends such text."
@@ -251,7 +282,7 @@ def parse_data(reply: Reply, schema: Schema) -> Any:  # noqa: ANN401
 
     shape = Shape.of(schema)
     try:
-        return shape.parse(reply.text)
+        return shape.parse(reply.text, whole=reply.complete and reply.finish_reason not in CUT)
     except Misfit as misfit:
         errors, told, cause = misfit.errors, str(misfit), misfit.cause
     cut = reply.finish_reason == "length"

@@ -35,12 +35,14 @@ from beatra_nb.core.reply import (
     Usage,
 )
 from beatra_nb.core.request import ChatRequest, encode, parse_data
+from beatra_nb.core.scrub import NOTHING
 from beatra_nb.core.sse import EventTooLarge, SSEDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from beatra_nb.core.models import UsageWire
+    from beatra_nb.core.scrub import Scrubber
 
 CHAT = "/chat/completions"
 # The service no longer offers the pinned model: the moment for ``fallback="auto"``.
@@ -143,10 +145,11 @@ class Growing:
         self.assembler = Assembler()
         self.final: Reply | None = None
         self._elapsed: Callable[[], float] = lambda: 0.0
+        self._scrub = NOTHING
 
-    def begin(self, sent: Sent, request: ChatRequest, elapsed: Callable[[], float]) -> None:
+    def begin(self, sent: Sent, request: ChatRequest, elapsed: Callable[[], float], scrub: Scrubber) -> None:
         """Take note of the answer's head."""
-        self.sent, self.request, self._elapsed = sent, request, elapsed
+        self.sent, self.request, self._elapsed, self._scrub = sent, request, elapsed, scrub
 
     def settle(self, reply: Reply) -> Reply:
         """Take the answer as it will stay, and pass it on to whoever keeps it."""
@@ -158,7 +161,7 @@ class Growing:
         """Return the answer: whole once it is, else what has arrived, marked."""
         if self.final is not None:
             return self.final
-        body = self.assembler.completion()
+        body = self.assembler.completion(self._scrub)
         if self.sent is None:
             return Reply(
                 "",
@@ -188,7 +191,7 @@ def _stream_once(context: Context, request: ChatRequest, growing: Growing) -> Fl
     with Ledger(context, call, request.model) as ledger:
         sent = yield from send(context, call)
         ledger.sent(sent)
-        growing.begin(sent, request, ledger.elapsed)
+        growing.begin(sent, request, ledger.elapsed, context.scrub)
         if not sent.answer.open:
             ledger.reply = reply = growing.settle(_whole_instead(sent, request, ledger.elapsed()))
             yield reply.text

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from beatra_nb.core.budget import Budget
     from beatra_nb.core.client import Client
     from beatra_nb.core.settings import Secret
-    from beatra_nb.core.taping import Tape
+    from beatra_nb.core.taping.tape import Tape
     from beatra_nb.display.live import Painter
     from beatra_nb.display.live_budget import BudgetPainter
     from beatra_nb.display.live_task import TaskPainter, UploadPainter
@@ -194,7 +194,7 @@ def batch(client: BaseClient, data: Any, prompt: Any, **settings: Any) -> Batch:
 
 def tape(path: Path, *, replays: bool, speed: float, jobs: bool, real: Jobs | None) -> Tape:
     """What a client records to or replays from."""
-    from beatra_nb.core.taping import Tape
+    from beatra_nb.core.taping.tape import Tape
     from beatra_nb.store.cassettes.cassette import Cassette
     from beatra_nb.store.cassettes.session import SessionJobs
 

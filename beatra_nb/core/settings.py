@@ -250,19 +250,6 @@ def hide_key(key: object) -> Secret | None:
     return Secret(key if isinstance(key, str) else "not text")  # the space in it is refused below
 
 
-SHORTEST_KEY = 8  # characters; a shorter one may stand in any text by chance
-
-
-def scrubber(key: Secret) -> Callable[[bytes], bytes]:
-    """Return what takes a key out of bytes that quote it (a proxy's page, say): errors are shown and saved."""
-
-    def scrub(data: bytes) -> bytes:
-        word = key.reveal().encode()
-        return data.replace(word, b"[the key]") if len(word) >= SHORTEST_KEY and word in data else data
-
-    return scrub
-
-
 def clean_key(key: str | Secret | None) -> Secret | None:
     """Strip what copying leaves around a key; refuse what no header can carry, without echoing it."""
     key = _stripped(hide_key(key))

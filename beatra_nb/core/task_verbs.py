@@ -5,12 +5,13 @@ They stand beside each other here because they are the same flows, driven twice.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from beatra_nb.core import seams
 from beatra_nb.core.base_client import BaseClient, interrupted_task, watching
-from beatra_nb.core.errors import Interrupted, InvalidInput
+from beatra_nb.core.errors import Interrupted, InvalidInput, spoken
 from beatra_nb.core.policy import WAIT
 from beatra_nb.core.settings import embed_limit
 
@@ -81,8 +82,8 @@ def quiet(task: BaseTask) -> Iterator[None]:
     """Let an interrupt say how to come back to a job that nobody watches."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise interrupted_task(task) from None
+    except (KeyboardInterrupt, asyncio.CancelledError) as stop:
+        raise spoken(stop, interrupted_task(task)) from None
 
 
 @contextmanager
@@ -90,9 +91,10 @@ def asking(task: BaseTask | None, message: str, hint: str) -> Iterator[None]:
     """Let an interrupt say what a question that was not answered leaves open."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError) as stop:
         key = None if task is None else task.idempotency_key
-        raise Interrupted(f"Interrupted {message}", task=task, hint=hint, idempotency_key=key) from None
+        said = Interrupted(f"Interrupted {message}", task=task, hint=hint, idempotency_key=key)
+        raise spoken(stop, said) from None
 
 
 LOOKING = "before the service had answered: the task is as it was.", "task.refresh() asks again."
@@ -111,13 +113,14 @@ def uploading(drop: Callable[[], None], key: str) -> Iterator[None]:
     """Take an upload's display down when it fails, and let an interrupt speak."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError) as stop:
         drop()
-        raise Interrupted(
+        said = Interrupted(
             "Interrupted: the upload was stopped.",
             hint="Nothing was spent; run the cell again to upload it.",
             idempotency_key=key,
-        ) from None
+        )
+        raise spoken(stop, said) from None
     except BaseException:
         drop()
         raise

@@ -1,211 +1,37 @@
 """The two drivers of a flow, over httpx: one blocks, one awaits. Neither decides anything (see ``flow``).
 
-httpx stays behind this one module. Its exceptions hold the request, and the request holds the key; so they are
-turned into plain words here, outside their ``except`` block, and never chained to or raised from.
+httpx's own objects stay behind this module and its ``connections`` and ``wire``. Its exceptions hold the request, and
+the request holds the key; so they are turned into plain words there, outside their ``except`` block, and never
+chained to or raised from.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import socket
 import threading
 import time
 import weakref
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
 
-from beatra_nb import __version__
-from beatra_nb.core import deadline, foreign
-from beatra_nb.core.errors import BeatraError, ConfigurationError, Interrupted
-from beatra_nb.core.flow import Answer, Failure, Flow, Open, Outcome, Pause, Reel, Send, Wish, _Read
-from beatra_nb.core.settings import Secret, is_loopback, scrubber
+from beatra_nb.core import connections, deadline, foreign, wire
+from beatra_nb.core.errors import BeatraError, Interrupted
+from beatra_nb.core.flow import Answer, Failure, Flow, Open, Outcome, Pause, Send, Wish, _Read
+from beatra_nb.core.scrub import Scrubber
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
-    from beatra_nb.core.settings import Timeouts
-    from beatra_nb.core.taping import Tape
+    from beatra_nb.core.settings import Secret
+    from beatra_nb.core.taping.tape import Tape
 
 T = TypeVar("T")
 
-TOO_SLOW = Failure("The answer was not whole in the time there was for the whole call.", timeout=True)
 REFUSAL = 65_536  # bytes of a stranger's refusal that are read
 DRAIN_SECONDS = 1.0  # how long a finished stream may keep its connection before it is dropped
-
-
-class BearerAuth(httpx.Auth):
-    """Writes the key into a request at the last moment; no frame or object of ours ever holds the header."""
-
-    def __init__(self, key: Secret) -> None:
-        self._key = key
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the header."""
-        request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
-        yield request
-
-
-def _options(base_url: str, key: Secret) -> dict[str, Any]:
-    """Return what both of httpx's clients are made with."""
-    parts = urlsplit(base_url)
-    local = is_loopback(parts.hostname or "")
-    return {
-        "auth": BearerAuth(key),
-        "headers": {"User-Agent": f"beatra-nb/{__version__}", "Accept": "application/json"},
-        "follow_redirects": False,  # a redirect could carry the key to another host
-        # What runs on this machine is never reached through a proxy; plain http needs no certificates,
-        # and loading them takes longer than everything else here.
-        "trust_env": not local,
-        "verify": not (local and parts.scheme == "http"),
-    }
-
-
-def _request(
-    http: httpx.Client | httpx.AsyncClient, base_url: str, wish: Send, file: BinaryIO | None
-) -> httpx.Request:
-    call, times = wish.call, wish.timeouts
-    headers = {}
-    if call.body is not None:
-        headers["Content-Type"] = "application/json"
-    if call.key is not None:
-        headers["Idempotency-Key"] = call.key
-    if call.stream:
-        headers["Accept"] = "text/event-stream, application/json"
-    body: dict[str, Any] = {"content": call.body}
-    if call.form is not None:
-        part = (call.form.name, file, call.form.media_type)
-        body = {"data": call.form.fields, "files": {"file": part}}
-    return http.build_request(
-        call.method, _url(base_url + call.path), headers=headers, timeout=_timeout(times), **body
-    )
-
-
-def _file_of(wish: Send) -> contextlib.AbstractContextManager[BinaryIO | None]:
-    """Open the file that is to be sent, anew for each attempt."""
-    form = wish.call.form
-    return contextlib.closing(form.open()) if form is not None else contextlib.nullcontext()
-
-
-def _foreign_request(http: httpx.Client | httpx.AsyncClient, wish: Open) -> httpx.Request:
-    return http.build_request("GET", wish.url, timeout=_timeout(wish.timeouts))
-
-
-@functools.lru_cache(maxsize=64)
-def _url(address: str) -> httpx.URL:
-    return httpx.URL(address)  # taking an address apart is a tenth of a quick call
-
-
-@functools.lru_cache(maxsize=64)
-def _timeout(times: Timeouts) -> httpx.Timeout:
-    return httpx.Timeout(times.read, connect=times.connect, pool=times.connect)
-
-
-def _stays_open(response: httpx.Response, wish: Send | Open) -> bool:
-    if isinstance(wish, Open):
-        return response.is_success
-    kind = response.headers.get("content-type", "")
-    return wish.call.stream and response.is_success and kind.lower().startswith("text/event-stream")
-
-
-def _answer(response: httpx.Response, body: bytes = b"", *, stays_open: bool = False) -> Answer:
-    # httpx looks each name up by a walk over all of them; the raw pairs are read once.
-    headers = {
-        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
-    }
-    return Answer(response.status_code, headers, body, stays_open, response.extensions.get("reel"))
-
-
-def _failure(error: Exception) -> Failure:
-    """Put an exception of the client library into plain words."""
-    reel = _reel(error)
-    if reel is None:
-        return _in_words(error)
-    return replace(TOO_SLOW if reel.late else _in_words(error), reel=reel)
-
-
-def _reel(error: Exception) -> Reel | None:
-    """Return what a tape knows of an exchange that failed."""
-    reel = getattr(error, "reel", None)
-    return reel if isinstance(reel, Reel) else None
-
-
-def _in_words(error: Exception) -> Failure:
-    text = str(error)
-    match error:
-        case httpx.ConnectTimeout() | httpx.PoolTimeout():
-            return Failure("No connection could be made in time.", timeout=True, sent=False)
-        case httpx.TimeoutException():
-            return Failure("The service fell silent and did not answer in time.", timeout=True)
-        case httpx.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in text:
-            return Failure(
-                "The service's certificate could not be verified.",
-                retryable=False,
-                hint="Behind a company proxy, set SSL_CERT_FILE to its CA bundle.",
-                sent=False,
-            )
-        case httpx.ProxyError():
-            hint = "Check HTTPS_PROXY and NO_PROXY."
-            return Failure("The proxy refused the connection.", hint=hint, sent=False)
-        case httpx.ConnectError():
-            return Failure(f"No connection could be made ({text[:160] or 'refused'}).", sent=False)
-        case httpx.RemoteProtocolError():
-            return Failure(f"The connection was cut off ({text[:160]}).")
-        case httpx.DecodingError():
-            return Failure("The answer could not be decoded (its compression is broken).", retryable=False)
-        case httpx.NetworkError():
-            return Failure("The connection was reset.")
-        case _:
-            # Never str(error) here: an illegal header's message quotes the header.
-            return Failure(f"The request could not be sent ({type(error).__name__}).", retryable=False)
-
-
-def _configured(factory: Callable[..., Any], options: dict[str, Any]) -> Any:  # noqa: ANN401
-    """Make one of httpx's clients; broken proxy or CA settings of the environment become our own error."""
-    try:
-        return factory(**options)
-    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-        problem = f"{type(error).__name__}: {error}"
-    raise ConfigurationError(
-        f"The proxy or certificate settings of the environment cannot be used: {problem}.",
-        hint="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
-    )
-
-
-def certificates(base_url: str) -> Any:  # noqa: ANN401 - an SSL context, or False where there is nothing to verify
-    """Return how the certificate of a server is verified, for another library that shall do as httpx does."""
-    options = _options(base_url, Secret(""))
-    if not options["verify"]:
-        return False
-    return _configured(httpx.create_ssl_context, {"trust_env": options["trust_env"]})
-
-
-def _taped(factory: type[Any], options: dict[str, Any], tape: Tape | None, base_url: str, key: Secret) -> Any:  # noqa: ANN401
-    """Make one of httpx's clients, which records or replays where there is a tape."""
-    if tape is None:
-        return _kept_in_time(_configured(factory, options))
-    from beatra_nb.core import taping  # most clients have no need of it
-
-    place = taping.Place(tape, base_url, scrubber(key))
-    http = _kept_in_time(_configured(factory, {**options, **taping.instead(place)}))
-    taping.record(http, place)
-    return http
-
-
-def _kept_in_time(http: Any) -> Any:  # noqa: ANN401
-    if isinstance(http, httpx.Client):
-        deadline.install(http)
-    return http
-
-
-def _until(request: httpx.Request, over: float) -> httpx.Request:
-    """Let a request tell when its time is over: a recording says why an answer did not come."""
-    request.extensions["over"] = over
-    return request
 
 
 def _ahead(tape: Tape | None, outcome: Answer | Failure) -> float:
@@ -231,7 +57,8 @@ class Transport:
         self.base_url = base_url
         self.key = key
         self.tape = tape
-        self.http: httpx.Client = _taped(httpx.Client, _options(base_url, key), tape, base_url, key)
+        self.scrub = Scrubber(key)
+        self.http: httpx.Client = connections.to_service(httpx.Client, base_url, key, tape)
         # A client that nobody closed, such as the default one, closes its connections when it goes.
         weakref.finalize(self, self.http.close)
         self._foreign: dict[str, httpx.Client] = {}
@@ -240,8 +67,7 @@ class Transport:
         """Return a client for an address outside the API: it has never seen the key."""
         kind = foreign.kind(url)
         if kind not in self._foreign:
-            http: httpx.Client = _taped(httpx.Client, foreign.options(url), self.tape, "", self.key)
-            foreign.no_cookies(http)
+            http: httpx.Client = connections.to_stranger(httpx.Client, url, self.key, self.tape)
             weakref.finalize(self, http.close)
             self._foreign.setdefault(kind, http)
         return self._foreign[kind]
@@ -338,17 +164,17 @@ class Run(Generic[T]):
                     if (refused := _refused(transport, wish)) is not None:
                         return refused
                     http = transport.foreign(wish.url)
-                    response = http.send(_until(_foreign_request(http, wish), self._over), stream=True)
+                    response = http.send(wire.foreign_request(http, wish, self._over), stream=True)
                     if (refused := foreign.check_peer(wish, response)) is not None:
                         response.close()
                         return refused
                 else:
-                    with _file_of(wish) as file:
-                        request = _request(transport.http, transport.base_url, wish, file)
-                        response = transport.http.send(_until(request, self._over), stream=True)
-                if _stays_open(response, wish):
+                    with wire.file_of(wish) as file:
+                        request = wire.request(transport.http, transport.base_url, wish, file, self._over)
+                        response = transport.http.send(request, stream=True)
+                if wire.stays_open(response, wish):
                     self._response, self._pieces = response, response.iter_bytes()
-                    return _answer(response, stays_open=True)
+                    return wire.answer(response, stays_open=True)
                 try:
                     # Of a stranger's refusal the beginning says enough.
                     body = (
@@ -356,7 +182,7 @@ class Run(Generic[T]):
                     )
                 finally:
                     response.close()
-            return _answer(response, body)
+            return wire.answer(response, body)
         except BeatraError:
             raise  # our own: the file changed while it was read, or a recording has no answer
         except Exception as error:
@@ -373,8 +199,8 @@ class Run(Generic[T]):
             return self._failed(error)
 
     def _failed(self, error: Exception) -> Failure:
-        late = time.monotonic() > self._over and _reel(error) is None  # a tape says so itself
-        return TOO_SLOW if late else _failure(error)
+        late = time.monotonic() > self._over and wire.reel_of(error) is None  # a tape says so itself
+        return wire.TOO_SLOW if late else wire.failure(error, self._transport.scrub)
 
     def _drain(self) -> None:
         """Read the end of a finished stream; a server that keeps it open is hung up on."""
@@ -425,9 +251,8 @@ class AsyncTransport:
         self.base_url = base_url
         self.key = key
         self.tape = tape
-        self._http: httpx.AsyncClient = _taped(
-            httpx.AsyncClient, _options(base_url, key), tape, base_url, key
-        )
+        self.scrub = Scrubber(key)
+        self._http = self._connect()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._foreign: dict[str, tuple[asyncio.AbstractEventLoop, httpx.AsyncClient]] = {}
 
@@ -435,9 +260,7 @@ class AsyncTransport:
         """Return a client for an address outside the API: it has never seen the key."""
         kind, loop = foreign.kind(url), asyncio.get_running_loop()
         if kind not in self._foreign or self._foreign[kind][0] is not loop:
-            http: httpx.AsyncClient = _taped(httpx.AsyncClient, foreign.options(url), self.tape, "", self.key)
-            foreign.no_cookies(http)
-            self._foreign[kind] = loop, http
+            self._foreign[kind] = loop, connections.to_stranger(httpx.AsyncClient, url, self.key, self.tape)
         return self._foreign[kind][1]
 
     @property
@@ -446,10 +269,15 @@ class AsyncTransport:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None:
-                options = _options(self.base_url, self.key)
-                self._http = _taped(httpx.AsyncClient, options, self.tape, self.base_url, self.key)
+                self._http = self._connect()
             self._loop = loop
         return self._http
+
+    def _connect(self) -> httpx.AsyncClient:
+        http: httpx.AsyncClient = connections.to_service(
+            httpx.AsyncClient, self.base_url, self.key, self.tape
+        )
+        return http
 
     async def run(self, flow: Flow[T]) -> T:
         """Drive a flow to its result."""
@@ -534,18 +362,18 @@ class AsyncRun(Generic[T]):
                     if (refused := await asyncio.to_thread(_refused, transport, wish)) is not None:
                         return refused
                     http = transport.foreign(wish.url)
-                    response = await http.send(_until(_foreign_request(http, wish), over), stream=True)
+                    response = await http.send(wire.foreign_request(http, wish, over), stream=True)
                     if (refused := foreign.check_peer(wish, response)) is not None:
                         await response.aclose()
                         return refused
                 else:
                     http = transport.http
-                    with _file_of(wish) as file:
-                        request = _request(http, transport.base_url, wish, file)
-                        response = await http.send(_until(request, over), stream=True)
-                if _stays_open(response, wish):
+                    with wire.file_of(wish) as file:
+                        request = wire.request(http, transport.base_url, wish, file, over)
+                        response = await http.send(request, stream=True)
+                if wire.stays_open(response, wish):
                     self._response, self._pieces = response, response.aiter_bytes()
-                    return _answer(response, stays_open=True)
+                    return wire.answer(response, stays_open=True)
                 try:
                     if isinstance(wish, Open):
                         body = await anext(response.aiter_bytes(REFUSAL), b"")
@@ -553,13 +381,13 @@ class AsyncRun(Generic[T]):
                         body = await response.aread()
                 finally:
                     await response.aclose()
-                return _answer(response, body)
+                return wire.answer(response, body)
         except TimeoutError:
-            return TOO_SLOW
+            return wire.TOO_SLOW
         except BeatraError:
             raise
         except Exception as error:
-            return _failure(error)
+            return wire.failure(error, self._transport.scrub)
 
     async def _read(self) -> bytes | Failure | None:
         assert self._pieces is not None  # noqa: S101
@@ -568,7 +396,7 @@ class AsyncRun(Generic[T]):
         except BeatraError:
             raise  # our own: a recording ends here
         except Exception as error:
-            return _failure(error)
+            return wire.failure(error, self._transport.scrub)
 
     async def _drain(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -16,8 +16,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from beatra_nb.core.bare import FORMATTED, VALUE, Bare, meant
 from beatra_nb.core.errors import InvalidInput
-from beatra_nb.core.kinds import choices, is_type, json_members, members, plain, type_name
+from beatra_nb.core.kinds import is_type, json_members, members, plain, type_name
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, TypeAdapter
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 Schema: TypeAlias = Any
 Errors: TypeAlias = list[dict[str, Any]]
 
-VALUE = "value"  # the field that holds what is no object itself
 ANSWER = "answer"  # what a schema without a title is called on the wire
 KINDS = (
     'a class such as class City(pydantic.BaseModel): name: str, or int, Literal["good", "bad"], list[City], …'
@@ -82,10 +82,16 @@ class Shape:
         self.schema = schema
         self._adapter: TypeAdapter[Any] | None = None
         self._holder: type[BaseModel] | None = None
-        self._words: frozenset[str] = frozenset()
+        self._bare: Bare | None = None
+        self._boxed = False  # a JSON schema that is what a prompt has kept of a plain type
         if isinstance(schema, Mapping):
             self._sent = dict(schema)  # to the letter: whoever writes one knows what it shall be
             self.name = "the schema"
+            self._boxed = _is_box(schema)
+            root = schema["properties"][VALUE] if self._boxed else schema
+            found = Bare.of(root, _definitions(schema))
+            # What a form allows is not checked by hand, so no text may be taken for one.
+            self._bare = None if found is None or FORMATTED in found.kinds else found
         else:
             self.name = type_name(schema)
             self._adapter, made = _adapted(schema, self.name)
@@ -144,8 +150,15 @@ class Shape:
         safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:64] or ANSWER
         return {"type": "json_schema", "json_schema": {"name": safe, "schema": self._sent}}
 
-    def parse(self, text: str) -> Any:  # noqa: ANN401
+    def parse(self, text: str, *, whole: bool = True) -> Any:  # noqa: ANN401
         """Return the object that a text says.
+
+        Parameters
+        ----------
+        text : str
+            The answer: JSON, or the bare value where nothing else can be meant.
+        whole : bool, default True
+            Whether it was not cut off: half a bare text or number is a whole one to look at.
 
         Raises
         ------
@@ -154,13 +167,13 @@ class Shape:
         """
         from pydantic import ValidationError
 
-        text = unfenced(text)
+        inside = unfenced(text)
         try:
             if self._adapter is None:
-                return self._conforming(json.loads(text))
+                return self._conforming(text, inside, whole)
             if self._holder is None:
-                return self._adapter.validate_json(text)
-            return self._unwrapped(text)
+                return self._adapter.validate_json(inside)
+            return self._unwrapped(text, inside, whole)
         except ValidationError as error:
             errors = [dict(item) for item in error.errors(include_url=False, include_context=False)]
             raise Misfit(errors) from None
@@ -216,7 +229,7 @@ class Shape:
             self._holder = create_model(
                 "Value", __config__=ConfigDict(extra="forbid"), value=(self.schema, ...)
             )
-            self._words = frozenset(word for word in choices(root) if isinstance(word, str))
+            self._bare = Bare.of(made, definitions)
             root = {
                 "type": "object",
                 "properties": {VALUE: made},
@@ -225,33 +238,36 @@ class Shape:
             }
         return {**root, "$defs": definitions} if definitions else root
 
-    def _conforming(self, data: Any) -> Any:  # noqa: ANN401
+    def _conforming(self, text: str, inside: str, whole: bool) -> Any:  # noqa: ANN401
+        """Hold JSON against the schema; else the bare value, where it cannot be taken for anything else."""
         from beatra_nb.core.conform import unfit
 
-        if errors := unfit(data, self._sent, self._sent):
-            raise Misfit(errors)
-        return data
+        try:
+            data = json.loads(inside)
+            errors = unfit(data, self._sent, self._sent)
+            if not errors:
+                return data
+            problem = Misfit(errors)
+        except (ValueError, RecursionError) as error:
+            problem = Misfit([{"type": "json_invalid", "loc": (), "msg": str(error)}])
+        if self._boxed or self._bare is not None:
+            for value in meant(text, inside, self._bare, whole=whole):
+                data = {VALUE: json.loads(value)} if self._boxed else json.loads(value)
+                if not unfit(data, self._sent, self._sent):
+                    return data
+        raise problem
 
-    def _unwrapped(self, text: str) -> Any:  # noqa: ANN401
+    def _unwrapped(self, text: str, inside: str, whole: bool) -> Any:  # noqa: ANN401
         """Read ``{"value": …}``, or the bare value where it cannot be taken for anything else."""
         from pydantic import ValidationError
-        from pydantic_core import from_json
 
         assert self._adapter is not None and self._holder is not None  # noqa: S101, PT018 - it is wrapped
         try:
-            return self._holder.model_validate_json(text).value  # type: ignore[attr-defined]
+            return self._holder.model_validate_json(inside).value  # type: ignore[attr-defined]
         except ValidationError:
-            try:
-                found = from_json(text)
-            except ValueError:
-                word = text.strip()
-                if word not in self._words:
-                    raise
-                return self._adapter.validate_json(json.dumps(word))  # one of the words, without its quotes
-            if isinstance(found, dict) and found.keys() == {VALUE}:
-                raise
-            with contextlib.suppress(ValidationError):
-                return self._adapter.validate_json(text)
+            for value in meant(text, inside, self._bare, whole=whole):
+                with contextlib.suppress(ValidationError):
+                    return self._adapter.validate_json(value)
             raise
 
 
@@ -282,6 +298,23 @@ def _adapted(schema: Schema, name: str) -> tuple[TypeAdapter[Any], dict[str, Any
     raise InvalidInput(
         f"{name} has no JSON schema: {problem}.",
         hint="Use plain types, enums, lists, dicts, dataclasses and pydantic models, and whatever is made of these.",
+    )
+
+
+def _definitions(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = schema.get("$defs")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _is_box(schema: Mapping[str, Any]) -> bool:
+    """Whether a JSON schema is what ``Shape`` makes of a type that is no object."""
+    inside = schema.get("properties")
+    return (
+        schema.get("type") == "object"
+        and schema.get("required") == [VALUE]
+        and schema.get("additionalProperties") is False
+        and isinstance(inside, Mapping)
+        and inside.keys() == {VALUE}
     )
 
 

@@ -13,6 +13,7 @@ from beatra_nb.display.pieces import (
     figure,
     get,
     id_badge,
+    marks,
     prose,
     sandbox_badge,
     seconds,
@@ -86,6 +87,8 @@ def outcome(obj: Any, scope: Scope) -> View:  # noqa: ANN401
         footer.append(Badge("", "the answer of an identical row"))
     if get(obj, "stored") is True:
         footer.append(Badge("", "from the checkpoint"))
+    if get(obj, "cut") is True:
+        footer.append(Badge("", "cut off at max_tokens", tone="warn"))
     if (attempts := get(obj, "attempts")) and attempts > 1:
         footer.append(Badge("attempts", figure(attempts)))
     return Card(
@@ -110,17 +113,23 @@ def line(obj: Any) -> str:  # noqa: ANN401
         parts.append(f"{figure(failed)} failed")
     if (paid := get(totals, "credits")) is not None:
         parts.append(credits_of(paid))
+    parts += marks(sandbox_badge(totals))
     if state := words(get(obj, "state")):
         parts.append(state)
     return ", ".join(parts)
 
 
+def stopped(obj: Any) -> str:  # noqa: ANN401
+    """Return why a batch ended before its end, as one line; nothing where it did not."""
+    return one_line(get(obj, "stopped") or "", 500)
+
+
 def _card(obj: Any, body: Sequence[View]) -> View:  # noqa: ANN401
     totals = get(obj, "totals")
-    stopped = bool(get(obj, "stopped"))
+    early = bool(get(obj, "stopped"))
     title = Row((
         Text("Batch", strong=True),
-        Badge("stopped", tone="warn") if stopped else Badge("done", tone="good"),
+        Badge("stopped", tone="warn") if early else Badge("done", tone="good"),
     ))  # fmt: skip
     return Card(Stack(tuple(body)), label="Batch", title=title, footer=Row(tuple(_footer(totals))))
 
@@ -140,6 +149,8 @@ def _summary(obj: Any) -> list[View]:  # noqa: ANN401
         fields.append(
             ("Asked once for all", Text(f"{figure(deduped)} rows had the answer of an identical one"))
         )
+    if cut := get(totals, "cut"):
+        fields.append(("Cut off", Text(f"{figure(cut)} {'answer' if cut == 1 else 'answers'} at max_tokens")))
     tokens = get(totals, "prompt_tokens"), get(totals, "completion_tokens")
     if any(tokens):
         fields.append(("Tokens", Text(f"{figure(tokens[0])} in, {figure(tokens[1])} out")))

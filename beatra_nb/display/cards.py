@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from beatra_nb.core.seams import Showable
 from beatra_nb.display.clean import one_line, visible
-from beatra_nb.display.failures import facts
+from beatra_nb.display.failures import facts, recorded_in
+from beatra_nb.display.pieces import marks
 
 _WIDTH = 84
 _KEY = re.compile(r"\bsk-[A-Za-z0-9_\-]{6,}")
@@ -27,7 +28,7 @@ def error_card(error: BaseException) -> list[str]:
 def _card(error: BaseException) -> list[str]:
     told = facts(error)
     red, bold, dim, end = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"  # our own chrome only
-    name = " · ".join(part for part in (told.kind, told.code) if part)
+    name = " · ".join(part for part in (told.kind, told.code, *marks(recorded_in(error))) if part)
     lines = [f"{red}╭─{end} {bold}{told.title}{end}  {dim}{name}{end}"]
     rule = f"{red}│{end}"
     lines += [f"{rule}  {line}".rstrip() for line in _wrapped(told.message, _WIDTH, most=12)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beatra_nb.display.clean import one_line
-from beatra_nb.display.pieces import Scope, as_json, get, id_badge, plain, words
+from beatra_nb.display.pieces import Scope, as_json, get, id_badge, plain, recorded_badge, words
 from beatra_nb.display.replies import reply as reply_view
 from beatra_nb.display.view import Badge, Card, Code, Details, Fields, Row, Stack, Text, Tone, View
 
@@ -141,9 +141,14 @@ def error(obj: Any, scope: Scope) -> View:  # noqa: ANN401
         Stack(tuple(body)),
         label=f"Error: {told.title}",
         title=Row((Text(told.title, strong=True), *([Badge(told.code, tone=tone)] if told.code else []))),
-        footer=Row((Badge("", told.kind), *tried, *id_badge(obj))),
+        footer=Row((*recorded_in(obj), Badge("", told.kind), *tried, *id_badge(obj))),
         tone=tone,
     )
+
+
+def recorded_in(error: object) -> list[View]:
+    """Return the mark of an error that is on a cassette, itself or in what it is about."""
+    return recorded_badge(error, get(error, "reply"), get(error, "task"), get(get(error, "result"), "totals"))
 
 
 def _source(text: str, scope: Scope) -> Code:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from beatra_nb.display.clean import Cleaner, one_line
 from beatra_nb.display.painting import Harmless, Pacer, Place, already_shown, bundle, show, write
+from beatra_nb.display.pieces import marks, sandbox_badge
 from beatra_nb.display.watching import look_around, surface
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class Painter(Protocol):
     @property
     def shows(self) -> bool:
         """Whether the finished reply can be seen, so that it need not be shown as its cell's value as well."""
+
+    def begin(self, reply: Reply) -> None:
+        """Take who answers, once that is known: before the first delta, if at all."""
 
     def add(self, text: str) -> None:
         """Take one delta; cheap, and never waiting for a screen."""
@@ -76,6 +80,12 @@ class _Careful(Harmless[Painter]):
 
     shows = True
 
+    def begin(self, reply: Reply) -> None:
+        try:
+            self._inner.begin(reply)
+        except Exception as error:
+            self._give_up(error)
+
     def add(self, text: str) -> None:
         try:
             self._inner.add(text)
@@ -92,9 +102,14 @@ class _Page:
         from beatra_nb.display.live_widget import LiveAnswer
         from beatra_nb.display.widgets import kernel_id
 
+        self._marks = ["sandbox"] if sandbox else []
         self._widget = LiveAnswer(kernel_id=kernel_id(), sandbox=sandbox)
         self._place = Place(self._widget)
         self._sender = _Sender(self._widget.grow)
+
+    def begin(self, reply: Reply) -> None:
+        if (told := marks(sandbox_badge(reply))) != self._marks:
+            self._widget.mark(told)
 
     def add(self, text: str) -> None:
         self._sender.add(text)
@@ -113,6 +128,9 @@ class _Once:
     """One display, when the answer is there."""
 
     shows = True
+
+    def begin(self, reply: Reply) -> None:
+        pass
 
     def add(self, text: str) -> None:
         pass
@@ -133,6 +151,9 @@ class _Terminal:
         self._fresh = True  # at the start of a line
         self._any = False
         self._cleaner = Cleaner()
+
+    def begin(self, reply: Reply) -> None:
+        pass  # its last line says so
 
     def add(self, text: str) -> None:
         self._write(self._cleaner.clean(text))
@@ -158,6 +179,9 @@ class _Nowhere:
     """Nobody looks."""
 
     shows = False
+
+    def begin(self, reply: Reply) -> None:
+        pass
 
     def add(self, text: str) -> None:
         pass
@@ -203,11 +227,7 @@ def footer(reply: Reply) -> str:
     >>> footer(Reply("Hi", model="tiny", request_id="req_1", complete=False, cut_by="you stopped it"))
     'tiny · request id req_1 · cut short: you stopped it'
     """
-    parts = [reply.model]
-    if reply.sandbox:
-        parts.append("sandbox")
-    if reply.recorded is not None:
-        parts.append(f"recorded {reply.recorded:%Y-%m-%d}")
+    parts = [reply.model, *marks(sandbox_badge(reply))]
     if reply.usage is not None and reply.usage.completion_tokens:
         parts.append(f"{reply.usage.completion_tokens} tokens")
     if reply.repairs:

@@ -119,8 +119,9 @@ class _Terminal:
     def finish(self, obj: object) -> None:
         self._pacer.stop()
         if self._progress is not None:
+            self._progress = obj
             self._draw()
-            write("\n")
+            write(f"\n{why}\n" if (why := batches.stopped(obj)) else "\n")
 
     def drop(self) -> None:
         self._pacer.stop()

@@ -33,6 +33,10 @@ class LiveAnswer(LiveWidget):
     kernel_id = traitlets.Unicode().tag(sync=True)
     sandbox = traitlets.Bool().tag(sync=True)
 
+    def mark(self, marks: list[str]) -> None:
+        """Send the marks that the answer wears."""
+        self.send({"marks": marks})
+
     def grow(self, text: str, deltas: int) -> None:
         """Send what has come since the last time, and how many deltas have come in all."""
         self.send({"text": text, "deltas": deltas})

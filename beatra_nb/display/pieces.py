@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -188,6 +189,11 @@ def recorded_badge(*objects: object) -> list[View]:
     """Return the mark of what is on a cassette, with the day; of several, the last one's."""
     moments = [moment for obj in objects if isinstance(moment := get(obj, "recorded"), datetime)]
     return [Badge("recorded", f"{max(moments):%Y-%m-%d}", tone="info")] if moments else []
+
+
+def marks(badges: Iterable[View]) -> list[str]:
+    """Return such marks as words, for a line of text or a page that is still being drawn."""
+    return [f"{badge.label} {badge.value}".rstrip() for badge in badges if isinstance(badge, Badge)]
 
 
 def id_badge(obj: object, label: str = "request id") -> list[View]:

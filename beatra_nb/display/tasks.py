@@ -15,6 +15,7 @@ from beatra_nb.display.pieces import (
     credits_of,
     get,
     id_badge,
+    marks,
     plain,
     recorded_badge,
     sandbox_badge,
@@ -310,6 +311,7 @@ def live_state(obj: object) -> dict[str, Any]:
     return {
         "title": title_of(obj),
         "sandbox": get(obj, "sandbox") is True,
+        "recorded": " ".join(marks(recorded_badge(obj))),
         "stage": one_line(get(far, "stage") or status or "sending the request", 80),
         "message": one_line(get(far, "message") or "", 200),
         "percent": None if percent is None else round(percent, 1),
@@ -344,8 +346,7 @@ def footer(obj: object) -> str:
         words(get(obj, "status")),
         takes,
         models_of(obj),
-        "sandbox" if get(obj, "sandbox") is True else "",
-        *(f"{badge.label} {badge.value}" for badge in recorded_badge(obj) if isinstance(badge, Badge)),
+        *marks(sandbox_badge(obj)),
         cost_of(obj),
         f"task {ident}" if ident else "",
     )

@@ -286,7 +286,7 @@ _MAKERS: dict[str, Callable[[Any, Scope], View]] = {
     "beatra_nb.core.conversation:Turn": replies.turn,
     "beatra_nb.core.errors:BeatraError": failures.error,
     "beatra_nb.core.errors:Interrupted": failures.error,
-    "beatra_nb.batch.batch:Progress": batches.progress,
+    "beatra_nb.batch.card:Progress": batches.progress,
     "beatra_nb.batch.result:BatchResult": batches.result,
     "beatra_nb.batch.result:Summary": batches.summary,
     "beatra_nb.batch.outcome:Outcome": batches.outcome,

@@ -132,7 +132,8 @@ class Sandbox(Showable):
     def seen(self) -> list[Seen]:
         """The last requests, oldest first; only with ``faults=True``."""
         names = Seen.__dataclass_fields__
-        return [Seen(**{name: getattr(each, name) for name in names}) for each in self._server.seen]
+        seen = list(self._server.seen)  # at once: more of them come while they are looked at
+        return [Seen(**{name: getattr(each, name) for name in names}) for each in seen]
 
     def inject(self, fault: str, times: int = 1) -> None:
         """Let the next requests meet a fault, in the order injected (see ``beatra_nb.sandbox.faults``).

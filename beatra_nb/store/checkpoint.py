@@ -1,7 +1,6 @@
 """A checkpoint: the finished rows of a batch in one SQLite file, so that a run that was killed goes on.
 
-Several rows are written in one transaction, and reported when that is on the disk. One process has a file at a
-time: the lock is SQLite's own and ends with the process, also when it is killed. A file holds one run, or several
+Several rows are written in one transaction, and reported when that is on the disk. A file holds one run, or several
 that were kept apart: each has a fingerprint, which says what was asked and how. The rows hold answers and digests
 of requests; prompts are in the fingerprint alone, and keys nowhere. A row is known by its place and its request: an
 answer to another request at the same place is never written over, since it was paid for.
@@ -9,67 +8,32 @@ answer to another request at the same place is never written over, since it was 
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from beatra_nb.core.errors import CheckpointError, InvalidInput
-from beatra_nb.store.database import diagnose, short
+from beatra_nb.store import fingerprint as fingerprints
+from beatra_nb.store.checkpoint_file import connect, damaged, guarded, located
+from beatra_nb.store.database import short
+from beatra_nb.store.fingerprint import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
     from typing import TypeVar
 
     T = TypeVar("T")
 
-APPLICATION = 0x626E6370  # "bncp", by which a file is known as one of these
-VERSION = 2
 PAGE = 2000  # rows read at a time
-TOGETHER = 48  # rows of one statement: 48 × 15 values are below every SQLite's bound
-SHOWN = 60  # characters of a part of the fingerprint that an error quotes
+TOGETHER = 48  # rows of one statement: 48 × 16 values are below every SQLite's bound
+SCATTERED = 500  # places of one statement
 
-_TABLES = (
-    """
-    CREATE TABLE runs (
-        id INTEGER PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
-        fingerprint TEXT NOT NULL,
-        description TEXT NOT NULL,
-        created TEXT NOT NULL
-    )
-    """,
-    # Credits are decimal text: money never passes through a float. The origin is the place that a row was asked at,
-    # where its answer has been moved to another one since.
-    """
-    CREATE TABLE rows (
-        run INTEGER NOT NULL,
-        position INTEGER NOT NULL,
-        body BLOB NOT NULL,
-        generation INTEGER NOT NULL,
-        finished INTEGER NOT NULL,
-        origin INTEGER,
-        text TEXT,
-        request_id TEXT,
-        model TEXT,
-        credits TEXT,
-        prompt_tokens INTEGER NOT NULL,
-        completion_tokens INTEGER NOT NULL,
-        attempts INTEGER NOT NULL,
-        elapsed REAL NOT NULL,
-        error TEXT,
-        flags INTEGER NOT NULL,
-        PRIMARY KEY (run, position, body)
-    )
-    """,
-)
-
-DEDUPED, SANDBOX = 1, 2  # what the flags of a row mean
+DEDUPED, SANDBOX, CUT = 1, 2, 4  # what the flags of a row mean
 
 
 class Kept(NamedTuple):
@@ -90,7 +54,9 @@ class Kept(NamedTuple):
     error : str or None
         Why there is no answer, as JSON.
     flags : int
-        ``DEDUPED``, ``SANDBOX``.
+        ``DEDUPED``, ``SANDBOX``, ``CUT``.
+    origin : int or None
+        The place that it was asked at, where it is at another one by now.
     """
 
     position: int
@@ -107,6 +73,7 @@ class Kept(NamedTuple):
     elapsed: float
     error: str | None
     flags: int
+    origin: int | None = None
 
 
 class Place(NamedTuple):
@@ -114,6 +81,8 @@ class Place(NamedTuple):
 
     Attributes
     ----------
+    body : bytes
+        The digest of what was sent.
     position : int
         Its place in the data.
     origin : int
@@ -122,9 +91,15 @@ class Place(NamedTuple):
         How often it had been asked anew.
     """
 
+    body: bytes
     position: int
     origin: int
     generation: int
+
+    @classmethod
+    def of(cls, row: Kept) -> Place:
+        """Return where a row is."""
+        return cls(row.body, row.position, row.position if row.origin is None else row.origin, row.generation)
 
 
 class Move(NamedTuple):
@@ -145,6 +120,14 @@ class Move(NamedTuple):
 
 _COLUMNS = ", ".join(Kept._fields)
 _VALUES = f"({', '.join('?' * (len(Kept._fields) + 1))})"
+# A place that is taken is left alone.
+_MOVE = """
+    WITH moves (body, before, after) AS (VALUES {})
+    UPDATE OR IGNORE rows SET
+        position = (SELECT after FROM moves WHERE before = rows.position AND moves.body = rows.body),
+        origin = coalesce(origin, position)
+    WHERE run = ? AND (position, body) IN (SELECT before, body FROM moves)
+"""
 
 
 class Checkpoint:
@@ -158,6 +141,8 @@ class Checkpoint:
         The run's name, which its idempotency keys follow from.
     resumed : bool
         Whether the run was begun before.
+    at_once : int
+        How many rows are read at a time.
 
     Examples
     --------
@@ -172,6 +157,7 @@ class Checkpoint:
         self.path = path
         self._run, self.run_id = run
         self.resumed = resumed
+        self.at_once = PAGE
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = connection
 
@@ -199,16 +185,18 @@ class Checkpoint:
 
         Raises
         ------
+        InvalidInput
+            If the path is none of a file.
         CheckpointError
             If the file is no checkpoint, is in use, cannot be written, or holds another run.
         """
         if if_changed not in ("refuse", "apart"):
             raise InvalidInput(f"if_changed must be 'refuse' or 'apart', not {if_changed!r:.60}.")
-        place = _path(path)
-        print_of = {name: _plain(value) for name, value in sorted(fingerprint.items())}
-        connection = _guarded(place, lambda: _connect(place))
+        place = located(path)
+        parts = fingerprints.taken(fingerprint)
+        connection = guarded(place, lambda: connect(place))
         try:
-            return _guarded(place, lambda: cls._find(place, connection, print_of, if_changed, description))
+            return guarded(place, lambda: cls._find(place, connection, parts, if_changed, description))
         except BaseException:
             connection.close()
             raise
@@ -218,22 +206,27 @@ class Checkpoint:
         cls,
         path: Path,
         connection: sqlite3.Connection,
-        fingerprint: dict[str, str],
+        parts: dict[str, str],
         if_changed: str,
         description: str,
     ) -> Checkpoint:
-        words = json.dumps(fingerprint, ensure_ascii=False, sort_keys=True)
+        words = fingerprints.written(parts)
         runs = connection.execute("SELECT id, name, fingerprint FROM runs ORDER BY id DESC").fetchall()
         for number, name, known in runs:
             if known == words:
                 return cls(path, connection, (number, name), resumed=True)
         if runs and if_changed == "refuse":
-            raise _changed(path, _parts(runs[0][2]), fingerprint)
+            what = fingerprints.difference(parts, [known for _, _, known in runs])
+            raise CheckpointError(
+                f"The checkpoint {short(path)} belongs to a run that asked something else: {what} changed.",
+                hint="Name another file, or keep both runs in this one with if_changed='apart'; "
+                "to go on with the run that is there, ask as it did.",
+            )
         name = os.urandom(16).hex()
         now = datetime.now(UTC).isoformat(timespec="seconds")
         cursor = connection.execute(
             "INSERT INTO runs (name, fingerprint, description, created) VALUES (?, ?, ?, ?)",
-            (name, words, _storable(description), now),
+            (name, words, storable(description), now),
         )
         return cls(path, connection, (int(cursor.lastrowid or 0), name), resumed=False)
 
@@ -244,54 +237,54 @@ class Checkpoint:
         return int(self._ask(lambda open_: open_.execute(statement, (self._run,)).fetchone()[0]))
 
     def __len__(self) -> int:
-        return int(
-            self._ask(
-                lambda open_: open_.execute(
-                    "SELECT count(*) FROM rows WHERE run = ?", (self._run,)
-                ).fetchone()[0]
-            )
-        )
+        statement = "SELECT count(*) FROM rows WHERE run = ?"
+        return int(self._ask(lambda open_: open_.execute(statement, (self._run,)).fetchone()[0]))
 
     def __bool__(self) -> bool:
         return True  # an empty checkpoint is still one
 
     def page(self, first: int) -> list[Kept]:
-        """Return the next rows from a position on, in order: at most ``PAGE``, and all of the last position."""
+        """Return the next rows from a position on, in order: at most ``at_once``, and all of the last position."""
         select = f"SELECT {_COLUMNS} FROM rows WHERE run = ? AND position"  # noqa: S608
 
         def read(open_: sqlite3.Connection) -> list[tuple[Any, ...]]:
             rows = open_.execute(
-                f"{select} >= ? ORDER BY position, body LIMIT {PAGE}", (self._run, first)
+                f"{select} >= ? ORDER BY position, body LIMIT ?", (self._run, first, self.at_once)
             ).fetchall()
-            if len(rows) == PAGE:
+            if len(rows) == self.at_once:
                 last = (self._run, rows[-1][0], rows[-1][1])
                 rows += open_.execute(f"{select} = ? AND body > ? ORDER BY body", last).fetchall()
             return rows
 
         return self._kept(self._ask(read))
 
-    def find(self, position: int, body: bytes) -> Kept | None:
-        """Return one row; None where there is none."""
-        statement = f"SELECT {_COLUMNS} FROM rows WHERE run = ? AND position = ? AND body = ?"  # noqa: S608
-        rows = self._ask(lambda open_: open_.execute(statement, (self._run, position, body)).fetchall())
-        return next(iter(self._kept(rows)), None)
+    def find(self, names: Sequence[tuple[int, bytes]]) -> dict[tuple[int, bytes], Kept]:
+        """Return rows by position and body; those that are not there are left out."""
+        found: dict[tuple[int, bytes], Kept] = {}
+        for start in range(0, len(names), SCATTERED):
+            positions = [position for position, _ in names[start : start + SCATTERED]]
+            marks = ", ".join("?" * len(positions))
+            statement = f"SELECT {_COLUMNS} FROM rows WHERE run = ? AND position IN ({marks})"  # noqa: S608
+            found.update((row[:2], row) for row in self._read(statement, self._run, *positions))
+        return {name: found[name] for name in names if name in found}
 
-    def places(self) -> dict[bytes, list[Place]]:
-        """Return where finished rows are, by the digest of what was sent; the first place of each is at the end."""
+    def places(self, first: int = 0) -> list[Place]:
+        """Return where finished rows are, from a position on; the last one comes first."""
         statement = (
             "SELECT body, position, coalesce(origin, position), generation FROM rows "
-            "WHERE run = ? AND finished ORDER BY position DESC"
+            "WHERE run = ? AND position >= ? AND finished ORDER BY position DESC"
         )
-        found: dict[bytes, list[Place]] = {}
-        for body, *place in self._ask(lambda open_: open_.execute(statement, (self._run,)).fetchall()):
-            found.setdefault(body, []).append(Place._make(place))
-        return found
+        rows = self._ask(lambda open_: open_.execute(statement, (self._run, first)).fetchall())
+        return [*map(Place._make, rows)]
+
+    def _read(self, statement: str, *values: object) -> list[Kept]:
+        return self._kept(self._ask(lambda open_: open_.execute(statement, values).fetchall()))
 
     def _kept(self, rows: list[tuple[Any, ...]]) -> list[Kept]:
         try:
-            return [Kept._make(row) for row in rows]
+            return [*map(Kept._make, rows)]
         except TypeError as problem:
-            raise _damaged(self.path) from problem
+            raise damaged(self.path) from problem
 
     def __iter__(self) -> Iterator[Kept]:
         """Every row in order, read in pages."""
@@ -321,14 +314,11 @@ class Checkpoint:
         def put(open_: sqlite3.Connection) -> None:
             open_.execute("BEGIN IMMEDIATE")
             try:
-                open_.executemany(
-                    "UPDATE OR IGNORE rows SET position = ?, origin = coalesce(origin, position) "
-                    "WHERE run = ? AND position = ? AND body = ?",
-                    [(move.after, run, move.before, move.body) for move in moves],
-                )
                 # Few long statements: each one lets go of the interpreter's lock, and waits to have it back.
-                for start in range(0, len(whole), TOGETHER):
-                    part = whole[start : start + TOGETHER]
+                for some in _parts(moves):
+                    moved = ", ".join(["(?, ?, ?)"] * len(some))
+                    open_.execute(_MOVE.format(moved), [value for move in some for value in move] + [run])
+                for part in _parts(whole):
                     open_.execute(
                         f"INSERT OR REPLACE INTO rows (run, {_COLUMNS}) VALUES "  # noqa: S608
                         + ", ".join([_VALUES] * len(part)),
@@ -371,132 +361,13 @@ class Checkpoint:
             connection = self._connection
             if connection is None:
                 raise CheckpointError(f"The checkpoint {short(self.path)} is closed.", hint="Open it again.")
-            return _guarded(self.path, lambda: work(connection))
+            return guarded(self.path, lambda: work(connection))
 
 
-def _path(path: str | os.PathLike[str]) -> Path:
-    try:
-        chosen = Path(path).expanduser()
-        if str(path) and "\0" not in str(path):
-            return Path(os.path.abspath(chosen))
-    except (TypeError, ValueError, RuntimeError):
-        pass
-    raise InvalidInput(
-        f"checkpoint must be a file's path, not {path!r:.60}.", hint="checkpoint='cities.beatra' makes one."
-    )
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # SQLite would make the file readable for all, and it holds what the models said about somebody's data. Only a
-    # new file is opened here: closing one again would end the locks that this process has on it.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-    try:
-        # Held until the connection is closed or its process is gone; another process then hears "locked".
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("BEGIN EXCLUSIVE")
-        empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        connection.execute("COMMIT")
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if not empty and application != APPLICATION:
-            raise CheckpointError(
-                f"{short(path)} is a database of something else, not a checkpoint.", hint=_ELSEWHERE
-            )
-        if not empty and version != VERSION:
-            later = version > VERSION
-            raise CheckpointError(
-                f"The checkpoint {short(path)} was written by {'a later' if later else 'an earlier'} version "
-                "of beatra_nb.",
-                hint="Upgrade beatra_nb, or name another file." if later else _ELSEWHERE,
-            )
-        connection.execute("PRAGMA journal_mode = WAL")
-        # A commit is on the disk when it returns, not only with the system: a power cut loses no paid answer.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("BEGIN EXCLUSIVE")
-        if empty:
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-            for statement in _TABLES:
-                connection.execute(statement)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-_ELSEWHERE = "Name another file; one that does not exist yet is made."
-
-
-def _guarded(path: Path, work: Callable[[], T]) -> T:
-    """Do something with the file; what SQLite or the system say becomes our own error."""
-    try:
-        return work()
-    except (sqlite3.Error, OSError) as error:
-        problem = error
-    kind, what, _ = diagnose(problem)
-    if kind == "locked":
-        raise CheckpointError(
-            f"The checkpoint {short(path)} is in use by another run.",
-            hint="Wait for it or stop it (another notebook, perhaps): one file belongs to one run at a time.",
-        ) from problem
-    if kind == "damaged":
-        raise _damaged(path) from problem
-    where = {
-        "full": "Free some space; the rows that were reported are safe.",
-        "closed": "Make the folder writable, or name a file in another one.",
-    }
-    raise CheckpointError(
-        f"The checkpoint {short(path)} {what}.", hint=where.get(kind, _ELSEWHERE)
-    ) from problem
-
-
-def _damaged(path: Path) -> CheckpointError:
-    return CheckpointError(f"{short(path)} is damaged, or is not a checkpoint.", hint=_ELSEWHERE)
-
-
-def _changed(path: Path, known: dict[str, Any], asked: dict[str, str]) -> CheckpointError:
-    names = [name for name in {**known, **asked} if known.get(name) != asked.get(name)]
-    parts = []
-    for name in names:
-        before, after = known.get(name), asked.get(name)
-        brief = all(value is None or len(value) <= SHOWN for value in (before, after))
-        parts.append(f"{name} ({_said(before)} → {_said(after)})" if brief else name)
-    what = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-    return CheckpointError(
-        f"The checkpoint {short(path)} belongs to a run that asked something else: {what} changed.",
-        hint="Name another file, or keep both runs in this one with if_changed='apart'; "
-        "to go on with the run that is there, ask as it did.",
-    )
-
-
-def _parts(words: str) -> dict[str, Any]:
-    try:
-        parts = json.loads(words)
-    except ValueError:
-        parts = None
-    return parts if isinstance(parts, dict) else {}
-
-
-def _said(value: str | None) -> str:
-    return "nothing" if value is None or value == "null" else value
-
-
-def _plain(value: object) -> str:
-    """Write a part of a fingerprint down: the same value always as the same text."""
-    try:
-        return _storable(json.dumps(value, ensure_ascii=False, sort_keys=True))
-    except (TypeError, ValueError, RecursionError):
-        return _storable(str(value))
-
-
-def _storable(text: str) -> str:
-    """Return a text that a database takes: half a character is none."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(rows), TOGETHER):
+        yield rows[start : start + TOGETHER]
 
 
 def _storable_or_none(text: str | None) -> str | None:
-    return None if text is None else _storable(text)
+    return None if text is None else storable(text)

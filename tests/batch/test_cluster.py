@@ -38,7 +38,7 @@ from beatra_nb.sandbox import Sandbox
 from beatra_nb.store.checkpoint import Checkpoint
 from beatra_nb.store.journal import Journal
 from tests.batch.cluster_worker import spread
-from tests.batch.driving import jobs, ran
+from tests.batch.driving import Seldom, jobs, ran
 from tests.batch.worker import FINGERPRINT
 
 PIECE = 10  # characters of a key that are a trace of it
@@ -176,6 +176,21 @@ def test_the_front_door(own: Sandbox, client: Client, tmp_path: Path) -> None:
         again = talk.map(words, "Say {word}.", executor=client, checkpoint=path, progress=False)
         assert result.texts == again.texts == talk.map(words, "Say {word}.", progress=False).texts
     assert len(spent_by(own)) == 60
+
+
+def test_a_recorded_batch_is_asked_here_and_replayed_without_a_service(
+    own: Sandbox, client: Client, tmp_path: Path
+) -> None:
+    tape, rows = tmp_path / "rows.cassette", [f"row {at}" for at in range(30)]
+    with bn.Client(own.api_key, base_url=own.base_url, mode="record", cassette=tape) as talk:
+        live = talk.map(rows, "Say {value}.", executor=client, progress=False)
+    assert len(spent_by(own)) == 30
+    own.stop()
+    with bn.Client(mode="replay", cassette=tape, speed=0) as talk:
+        told = talk.map(rows, "Say {value}.", executor=client, progress=False)
+    assert list(told) == list(live)
+    assert told.totals == live.totals
+    assert all(each.recorded is not None for each in told)
 
 
 # What is lost
@@ -491,3 +506,18 @@ async def test_an_awaited_client_will_do(own: Sandbox, cluster: LocalCluster) ->
     async with Client(cluster.scheduler_address, asynchronous=True) as client:
         tally, _ = await spread(own.base_url, own.api_key, jobs(40), client, pace=Pace(8))
     assert (tally.ok, tally.stopped) == (40, None)
+
+
+def test_a_budget_is_used_to_its_end_also_by_rows_that_are_asked_again(client: Client, own: Sandbox) -> None:
+    budget = bn.budget(credits="0.6")
+    rows = [f"d{number}" for number in range(300)]
+    with bn.Client(own.api_key, base_url=own.base_url) as talk:
+        asking: dict[str, Any] = {"schema": Seldom, "progress": False}
+        talk.map(["one", "two"], "City {x} and something", **asking)  # prices are known now
+        paid_before = spent_by(own)
+        result = talk.map(rows, "City {x} and something", budget=budget, executor=client, **asking)
+    assert result.stopped is not None
+    assert Decimal("0.5") < budget.spent.credits <= Decimal("0.6")
+    assert result.credits == budget.spent.credits
+    paid = spent_by(own) - paid_before
+    assert max(paid.values()) == 1

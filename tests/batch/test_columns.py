@@ -7,14 +7,20 @@ import datetime as dt
 import enum
 from decimal import Decimal
 from typing import Any, Literal
+from uuid import UUID
 
+import narwhals as nw
+import narwhals.stable.v1 as nw_v1
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal as assert_polars_equal
 from pydantic import BaseModel
 
-from beatra_nb.batch.columns import Column, Sort, columns_of, frame_of, join, plain, sort_of
+from beatra_nb.batch.columns import Column, columns_of, frame_of, join
 from beatra_nb.batch.outcome import Outcome, Trouble
 from beatra_nb.core.typed import Shape
 
@@ -74,40 +80,6 @@ def columns(taken: tuple[str, ...] = ()) -> list[Column]:
     return columns_of(OUTCOMES, SHAPE, taken)
 
 
-@pytest.mark.parametrize(
-    ("kind", "sort"),
-    [
-        (int, Sort("int")),
-        (int | None, Sort("int")),
-        (int | float, Sort("float")),
-        (int | str, Sort("object")),
-        (Tone, Sort("category", ("good", "bad"))),
-        (Literal["a", "b"] | None, Sort("category", ("a", "b"))),
-        (Literal[1, 2], Sort("int")),
-        (list[int], Sort("list", (Sort("int"),))),
-        (Place, Sort("struct", (("city", Sort("str")), ("height", Sort("int"))))),
-        (dict[str, int], Sort("object")),
-        (Any, Sort("object")),
-    ],
-)
-def test_sorts(kind: Any, sort: Sort) -> None:
-    assert sort_of(kind) == sort
-
-
-def test_a_type_that_holds_itself_ends() -> None:
-    class Tree(BaseModel):
-        children: list[Tree]
-
-    Tree.model_rebuild(_types_namespace={"Tree": Tree})
-    assert sort_of(Tree).name in ("struct", "object")
-
-
-def test_plain_values() -> None:
-    assert plain(WHOLE)["place"] == {"city": "Oslo", "height": 3}
-    assert plain(WHOLE)["pair"] == {"left": 1, "right": "r"}
-    assert plain(WHOLE)["tone"] == "bad"
-
-
 def test_names_are_kept_apart() -> None:
     frame = pd.DataFrame({"name": [1, 2], "error": [3, 4], "error_answer": [5, 6]})
     joined = join(frame, columns(tuple(frame.columns)))
@@ -116,6 +88,41 @@ def test_names_are_kept_apart() -> None:
     assert list(joined["error_answer"]) == [5, 6]
     assert list(joined["error_answer2"]) == [None, "rate_limited"] or pd.isna(joined["error_answer2"][0])
     assert joined.columns.is_unique
+
+
+class Named(BaseModel):
+    error: str
+    text: str
+    model: int
+
+
+NAMED = [Outcome(0, "…", Named(error="E", text="T", model=7), "req_1", "m"), Outcome(1, error=NO)]
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_what_is_told_of_every_answer_keeps_its_name_whatever_the_schema(make: Any) -> None:
+    def told(own: dict[str, Any]) -> dict[str, list[Any]]:
+        joined = join(make(own), columns_of(NAMED, Shape.of(Named), own))
+        named = joined if isinstance(joined, pa.Table) else {name: joined[name] for name in joined.columns}
+        names = named.column_names if isinstance(named, pa.Table) else list(named)
+        return {name: [None if pd.isna(each) else each for each in list_of(named[name])] for name in names}
+
+    alone = told({"q": [1, 2]})
+    assert list(alone) == [
+        "q", "error_answer", "text", "model_answer",
+        "request_id", "model", "credits", "attempts", "error", "retryable",
+    ]  # fmt: skip
+    assert (alone["error"], alone["error_answer"]) == ([None, "rate_limited"], ["E", None])
+    assert (alone["model"], alone["model_answer"], alone["text"]) == (["m", None], [7, None], ["T", None])
+    both = told({"error": [1, 2], "text": [3, 4]})
+    assert both["error"] == [1, 2]
+    assert both["error_answer"] == [None, "rate_limited"]
+    assert both["error_answer2"] == ["E", None]
+    assert (both["text"], both["text_answer"]) == ([3, 4], ["T", None])
+
+
+def list_of(column: Any) -> list[Any]:
+    return column.to_pylist() if isinstance(column, pa.ChunkedArray) else list(column)
 
 
 @pytest.mark.parametrize("index", [["a", "b"], ["a", "a"], [5, 1]])
@@ -176,11 +183,157 @@ def test_what_does_not_fit_its_type_is_kept(kind: Any) -> None:
         assert len(join(native, [column])) == 2
 
 
+EAST = dt.timezone(dt.timedelta(hours=2))
+ZONED, BARE = dt.datetime(2026, 1, 1, 12, tzinfo=EAST), dt.datetime(2026, 1, 1, 12)
+KINDS: list[tuple[Any, list[Any], str, Any, Any]] = [
+    (dt.datetime, [ZONED, None], "datetime64[us, UTC]", pl.Datetime("us", "UTC"), pa.timestamp("us", "UTC")),
+    (dt.datetime, [BARE, None], "datetime64[us]", pl.Datetime("us"), pa.timestamp("us")),
+    (dt.datetime, [None, None], "datetime64[us]", pl.Datetime("us"), pa.timestamp("us")),
+    (
+        dt.datetime,
+        [dt.datetime.max, dt.datetime.min],
+        "datetime64[us]",
+        pl.Datetime("us"),
+        pa.timestamp("us"),
+    ),
+    (dt.timedelta, [dt.timedelta(seconds=5), None], "timedelta64[us]", pl.Duration("us"), pa.duration("us")),
+    (dt.time, [dt.time(10), None], "object", pl.Time, pa.time64("us")),
+    (Decimal, [Decimal("1.10"), Decimal(100)], "object", pl.Decimal(38, 2), pa.decimal128(38, 2)),
+    (bytes, [b"a\xff", None], "object", pl.Binary, pa.binary()),
+    (
+        list[dt.datetime],
+        [[ZONED], None],
+        "object",
+        pl.List(pl.Datetime("us", "UTC")),
+        pa.list_(pa.timestamp("us", "UTC")),
+    ),
+    (UUID, [UUID(int=1), None], "object", pl.String, pa.string()),
+    (dt.datetime, [ZONED, BARE], "object", pl.String, pa.string()),
+    (dt.time, [dt.time(10, tzinfo=EAST), None], "object", pl.String, pa.string()),
+    (dt.timedelta, [dt.timedelta.max, None], "object", pl.Object, pa.string()),
+    (int, [10**30, None], "object", pl.Object, pa.string()),
+    (dict[str, int], [{"a": 1}, None], "object", pl.Object, pa.map_(pa.string(), pa.int64())),
+    (
+        dict[str, dt.datetime],
+        [{"a": ZONED}, {"b": BARE}],
+        "object",
+        pl.Object,
+        pa.map_(pa.string(), pa.string()),
+    ),
+    (Any, [ZONED, BARE], "object", pl.Object, pa.string()),
+    (str, ["half a \ud800", None], "object", pl.Object, pa.string()),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "pandas", "polars", "arrow"), KINDS)
+def test_every_kind_of_value_has_a_column_and_keeps_what_it_says(
+    kind: Any, values: list[Any], pandas: str, polars: Any, arrow: Any
+) -> None:
+    column = Column("x", kind, values)
+    made = join(pd.DataFrame({"q": [1, 2]}), [column])["x"]
+    assert made.dtype == pandas
+    assert [None if each is pd.NaT or each is None else each for each in made] == values
+    series = join(pl.DataFrame({"q": [1, 2]}), [column])["x"]
+    assert series.dtype == polars
+    array = join(pa.table({"q": [1, 2]}), [column])["x"]
+    assert array.type == arrow
+    if series.dtype == pl.Object:
+        assert series.to_list() == values
+    for read in (series.to_list(), array.to_pylist()):
+        if series.dtype in (pl.String, pl.Object) or pa.types.is_string(array.type):
+            assert [each is None for each in read] == [each is None for each in values]
+        else:
+            assert read == values
+    if values == [ZONED, BARE]:
+        texts = array.to_pylist()
+        assert [dt.datetime.fromisoformat(each) for each in texts] == values
+
+
+def test_moments_inside_of_structs_keep_their_instant() -> None:
+    class Event(BaseModel):
+        at: dt.datetime | None
+        price: Decimal
+        seen: list[dt.datetime]
+
+    event = Event(at=ZONED, price=Decimal("0.10"), seen=[BARE])
+    outcomes = [Outcome(0, "…", [event, event]), Outcome(1, "…", []), Outcome(2, error=NO)]
+    made = columns_of(outcomes, Shape.of(list[Event]))
+    inner = {"at": ZONED, "price": Decimal("0.10"), "seen": [BARE]}
+    polars = join(pl.DataFrame({"q": [1, 2, 3]}), made)["value"]
+    assert polars.dtype == pl.List(
+        pl.Struct(
+            {"at": pl.Datetime("us", "UTC"), "price": pl.Decimal(38, 2), "seen": pl.List(pl.Datetime("us"))}
+        )
+    )
+    arrow = join(pa.table({"q": [1, 2, 3]}), made)["value"]
+    assert arrow.type.value_type.field("at").type == pa.timestamp("us", "UTC")
+    pandas = join(pd.DataFrame({"q": [1, 2, 3]}), made)["value"]
+    for read in (polars.to_list(), arrow.to_pylist(), pandas.tolist()):
+        assert read == [[inner, inner], [], None]
+
+
+MOMENTS = st.lists(st.none() | st.datetimes(timezones=st.none() | st.just(EAST)), min_size=1, max_size=4)
+
+
+@given(MOMENTS)
+def test_no_moment_is_moved_in_any_library(values: list[dt.datetime | None]) -> None:
+    column = Column("at", dt.datetime, values)
+    for own in (pd.DataFrame, pl.DataFrame, pa.table):
+        held = list_of(join(own({"q": values and list(range(len(values)))}), [column])["at"])
+        read = [dt.datetime.fromisoformat(each) if isinstance(each, str) else each for each in held]
+        assert [None if each is pd.NaT else each for each in read] == values
+
+
 def test_series_give_frames() -> None:
     series = pd.Series(["a", "b"], index=[7, 7], name="q")
     assert list(frame_of(series, columns()).index) == [7, 7]
     assert frame_of(pl.Series("q", ["a", "b"]), columns()).height == 2
     assert frame_of(pa.chunked_array([["a", "b"]]), columns()).num_rows == 2
+    assert frame_of(pa.array(["a", "b"]), columns()).num_rows == 2
+
+
+@pytest.mark.parametrize("narwhals", [nw, nw_v1])
+def test_what_narwhals_wraps_comes_back_wrapped(narwhals: Any) -> None:
+    frame = narwhals.from_native(pd.DataFrame({"q": [1, 2]}, index=[7, 7]))
+    joined = join(frame, columns())
+    assert type(joined) is type(frame)
+    assert list(joined.to_native().index) == [7, 7]
+    made = frame_of(narwhals.from_native(pl.Series("q", [1, 2]), series_only=True), columns())
+    assert type(made) is type(frame)
+    assert made.to_native().schema["tone"] == pl.Enum(["good", "bad"])
+
+
+def test_a_record_batch_stays_one() -> None:
+    joined = join(pa.RecordBatch.from_pydict({"q": [1, None]}), columns())
+    assert isinstance(joined, pa.RecordBatch)
+    assert joined.column("q").to_pylist() == [1, None]
+    assert pa.types.is_dictionary(joined.schema.field("tone").type)
+
+
+def test_what_the_frame_had_is_as_it_was() -> None:
+    frame = pd.DataFrame(
+        {
+            "n": pd.array([1, None], dtype="Int8"),
+            "c": pd.Categorical(["a", None], categories=["b", "a"], ordered=True),
+            "t": pd.to_datetime(["2026-01-01", None]).tz_localize("Europe/Oslo"),
+            "p": pd.period_range("2026", periods=2, freq="D"),
+            "o": [{"a": [1]}, None],
+            5: [0.5, float("nan")],
+        },
+        index=pd.MultiIndex.from_tuples([("a", 1), ("a", 1)], names=["k", "n"]),
+    )
+    frame.columns.name = "about"
+    for own in (frame, frame.iloc[[0]], frame.iloc[:0]):
+        joined = join(own, columns_of(OUTCOMES[: len(own)], SHAPE, own.columns))
+        pd.testing.assert_frame_equal(joined[list(own.columns)], own)
+        assert joined.columns.name == "about"
+    polars = pl.DataFrame(frame[["n", "c", "t"]].reset_index(drop=True))
+    assert_polars_equal(join(polars, columns()).select(polars.columns), polars)
+    field = pa.field("q", pa.int8(), metadata={"unit": "m"})
+    table = pa.table({"q": pa.array([1, None], pa.int8())}, schema=pa.schema([field], {"about": "x"}))
+    joined = join(table, columns())
+    assert joined.select(["q"]).equals(table, check_metadata=True)
+    assert joined.schema.metadata == {b"about": b"x"}
 
 
 def test_text_where_there_is_no_schema() -> None:

@@ -715,7 +715,7 @@ async def test_it_may_be_cancelled_from_outside(box: sandbox.Sandbox, tmp_path: 
 async def test_no_room_stops_it_when_nothing_is_under_way(box: sandbox.Sandbox) -> None:
     left = 25
 
-    def room(request: ChatRequest) -> bool:
+    def room(request: ChatRequest, alone: bool) -> bool:
         nonlocal left
         left -= 1
         return left >= 0
@@ -728,7 +728,7 @@ async def test_room_that_comes_back_is_used(box: sandbox.Sandbox) -> None:
     """At most two rows fit at a time; what comes home makes room."""
     pace = Pace(8)
     _, outcomes = await ran(
-        box.base_url, box.api_key, jobs(30), pace=pace, room=lambda request: pace.active <= 2
+        box.base_url, box.api_key, jobs(30), pace=pace, room=lambda request, alone: pace.active <= 2
     )
     assert len(outcomes) == 30
 

@@ -11,8 +11,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
+from uuid import UUID
 
 import pandas as pd
 import polars as pl
@@ -81,6 +84,102 @@ def test_pandas(talk: bn.Client) -> None:
     assert joined["attempts"].dtype == "Int64"
 
 
+OWN = {
+    "word": ["cheese", "bread", None],
+    "text": [1, None, 3],
+    "error": ["mine", None, "mine"],
+    "attempts": [[1], None, []],
+}
+FRAMES: list[Any] = [
+    pd.DataFrame(OWN, index=pd.MultiIndex.from_tuples([("a", 1), ("a", 1), ("b", 2)], names=["k", "n"])).astype(
+        {"text": "Int8", "error": "category"}
+    ),
+    pl.DataFrame(OWN, schema_overrides={"text": pl.Int8, "error": pl.Categorical}),
+    pa.table(OWN).cast(pa.schema(
+        [("word", pa.large_string()), ("text", pa.int8()), ("error", pa.string()), ("attempts", pa.list_(pa.int8()))],
+        {"from": "here"},
+    )),
+]  # fmt: skip
+
+
+def told(frame: Any, name: str) -> list[Any]:
+    column = frame[name]
+    values = column.to_pylist() if isinstance(frame, pa.Table) else column.to_list()
+    return [None if not isinstance(each, list) and pd.isna(each) else each for each in values]
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=["pandas", "polars", "pyarrow"])
+def test_a_frame_comes_back_whole_whatever_its_columns_are_called(talk: bn.Client, frame: Any) -> None:
+    own = list(frame.column_names if isinstance(frame, pa.Table) else frame.columns)
+    joined = talk.map(frame, SAY, progress=False)
+    assert type(joined) is type(frame)
+    assert list(joined.column_names if isinstance(joined, pa.Table) else joined.columns) == [
+        *own, "text_answer", "request_id", "model", "credits", "attempts_answer", "error_answer", "retryable",
+    ]  # fmt: skip
+    if isinstance(frame, pd.DataFrame):
+        pd.testing.assert_frame_equal(joined[own], frame)
+    else:
+        assert joined.select(own).equals(frame)
+        assert joined.select(own).schema == frame.schema
+    assert told(joined, "text_answer") == ["cheese", "bread", None]
+    assert told(joined, "error_answer") == [None, None, "InvalidInput"]
+    assert told(joined, "attempts_answer") == [1, 1, 0]
+    assert told(joined, "retryable") == [None, None, False]
+    none = frame[:0] if not isinstance(frame, pa.Table) else frame.slice(0, 0)
+    assert len(empty := talk.map(none, SAY, progress=False)) == 0
+    types = (
+        (lambda each: dict(each.dtypes)) if isinstance(frame, pd.DataFrame) else (lambda each: each.schema)
+    )
+    assert types(empty) == types(joined)
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=["pandas", "polars", "pyarrow"])
+def test_a_column_that_is_not_there_is_told_before_the_first_call(
+    talk: bn.Client, box: Sandbox, frame: Any
+) -> None:
+    before = asked(box)
+    with pytest.raises(bn.InvalidInput, match=r"\{wrd\}.*Did you mean \{word\}"):
+        talk.map(frame, "Repeat: {wrd}", progress=False)
+    assert asked(box) == before
+
+
+def test_what_a_frame_came_to_can_be_looked_at_and_asked_again(talk: bn.Client, box: Sandbox) -> None:
+    for frame in (
+        pd.DataFrame({"word": WORDS}, index=list("abcde")),
+        pa.table({"word": WORDS}),
+        pd.Series(WORDS),
+    ):
+        box.inject("invalid_request")
+        talk.map(frame, SAY, progress=False)
+        last = bn.last_batch()
+        assert last is not None
+        assert len(last.failed) == 1
+        whole = last.retry_failed()
+        assert whole.texts == WORDS
+        assert whole.to_frame()["text"].tolist() == WORDS
+        assert whole.to_frame().iloc[:, 0].tolist() == WORDS
+        assert last.failed.to_frame().iloc[0, 0] in WORDS
+
+
+def test_moments_and_numbers_of_answers(talk: bn.Client) -> None:
+    class Event(BaseModel):
+        at: datetime
+        price: Decimal
+        id: UUID
+        error: str
+
+    for frame in (
+        pd.DataFrame({"word": WORDS[:2]}),
+        pl.DataFrame({"word": WORDS[:2]}),
+        pa.table({"word": WORDS[:2]}),
+    ):
+        joined = talk.map(frame, "When? {word}", schema=Event, progress=False)
+        assert told(joined, "error") == [None, None]
+        assert all(isinstance(each, str) for each in told(joined, "error_answer"))
+        assert all(isinstance(each, Decimal) for each in told(joined, "price"))
+        assert all(isinstance(each, datetime | str) for each in told(joined, "at"))
+
+
 def test_polars_and_arrow_with_a_schema(talk: bn.Client) -> None:
     for frame in (pl.DataFrame({"word": WORDS}), pa.table({"word": WORDS})):
         joined = talk.map(frame, "Which city, which number? {word}", schema=Fact, progress=False)
@@ -133,6 +232,9 @@ def test_a_missing_value_is_an_error_of_its_row(talk: bn.Client) -> None:
         ({"rate": "often"}, "rate"),
         ({"budget": "much"}, "credits"),
         ({"temperature": 9}, "temperature"),
+        ({"temprature": 0}, "temperature"),
+        ({"max_activ": 4}, "max_active"),
+        ({"api_key": "x"}, "connect"),
         ({"stream": True}, "stream"),
         ({"schema": 3}, "schema"),
         ({"checkpoint": ""}, "checkpoint"),

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 import beatra_nb as bn
+from beatra_nb.batch.card import Progress
 from beatra_nb.core import seams
+from beatra_nb.display import batches, notices
 from beatra_nb.sandbox import Sandbox
 
 
@@ -49,6 +51,9 @@ def test_a_replayed_batch_looks_as_the_recorded_one_did(box: Sandbox, tape: Path
     assert live.totals.elapsed == pytest.approx(sum(out.elapsed for out in live))
     assert f"recorded {datetime.now(UTC):%Y-%m-%d}" in seams.to_plain(told).replace("*", "")
     assert "recorded" in seams.to_plain(told[0])
+    going = Progress(told.totals)
+    assert "recorded 20" in seams.to_plain(going).replace("*", "")
+    assert "sandbox, recorded 20" in batches.line(going)
 
 
 def test_failed_rows_have_the_times_of_the_tape(box: Sandbox, tape: Path) -> None:
@@ -132,3 +137,41 @@ def test_two_that_record_at_once_leave_the_newer_ones_answers_whole(box: Sandbox
     with bn.Client(mode="replay", cassette=tape, speed=0) as client:
         assert [client.chat("Hi").request_id for _ in range(3)] == ids
         assert client.chat("Ho").request_id == only
+
+
+def test_a_recording_says_which_rows_a_checkpoint_kept_from_it(
+    box: Sandbox, tape: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "_said", set())
+    rows, file = [*"abcd"], tape.parent / "rows.beatra"
+    settings: dict[str, Any] = {"api_key": box.api_key, "base_url": box.base_url}
+    work: dict[str, Any] = {"prompt": "Say {value}.", "checkpoint": file, "progress": False}
+    with bn.Client(**settings) as client:
+        client.map(rows[:2], **work)
+    with bn.Client(**settings, mode="record", cassette=tape) as client:
+        assert client.map(rows, **work).totals.resumed == 2
+        said = capsys.readouterr().err
+        assert said.startswith("2 rows came from the checkpoint")
+        assert "does not have them, and a replay will miss them" in said
+        assert "without one" in said
+        client.map(rows, **work)
+        assert capsys.readouterr().err == "", "it is told once"
+    # What an earlier recording, or an earlier cell of this one, has put there is not missed.
+    other, again = tape.parent / "other.beatra", tape.parent / "other.cassette"
+    for _ in range(2):
+        with bn.Client(**settings, mode="record", cassette=again) as client:
+            for _ in range(2):
+                client.map(rows, "Spell {value}.", checkpoint=other, progress=False)
+    assert capsys.readouterr().err == ""
+    with bn.Client(mode="replay", cassette=again, speed=0) as client:
+        assert client.map(rows, "Spell {value}.", progress=False).totals.done == 4
+
+
+def test_rows_from_a_checkpoint_are_marked_as_such_and_not_as_recorded(box: Sandbox, tape: Path) -> None:
+    both(box, tape, [*"ab"], "Say {value}.")
+    with bn.Client(mode="replay", cassette=tape, speed=0) as client:
+        work: dict[str, Any] = {"checkpoint": tape.parent / "rows.beatra", "progress": False}
+        assert client.map([*"a"], "Say {value}.", **work)[0].recorded is not None
+        first, second = client.map([*"ab"], "Say {value}.", **work)
+    assert (first.stored, first.recorded) == (True, None)
+    assert (second.stored, second.recorded is None) == (False, False)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
+import functools
+import gc
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
+import narwhals as nw
+import narwhals.stable.v1 as nw_v1
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -46,6 +51,17 @@ def asked(prompt: Any, row: object, **keywords: Any) -> str:
         [ModelWord(word="a"), ModelWord(word="b")],
         pd.Series(["a", "b"]),
         pl.Series(["a", "b"]),
+        pa.RecordBatch.from_pydict({"word": ["a", "b"]}),
+        pa.array(["a", "b"]),
+        pa.chunked_array([["a"], ["b"]]),
+        pd.Index(["a", "b"]),
+        pd.Series([{"word": "a"}, {"word": "b"}], index=[9, 9]),
+        pl.Series([{"word": "a"}, {"word": "b"}]),
+        pd.DataFrame({"word": ["a", "b"]}, index=pd.MultiIndex.from_tuples([(1, 1), (1, 1)])),
+        nw.from_native(pd.DataFrame({"word": ["a", "b"]})),
+        nw_v1.from_native(pl.DataFrame({"word": ["a", "b"]})),
+        nw.from_native(pl.Series(["a", "b"]), series_only=True),
+        np.array(["a", "b"]),
         ["a", "b"],
         ("a", "b"),
     ],
@@ -56,8 +72,11 @@ def test_rows_of_every_kind(data: Any) -> None:
     assert rows.total == 2
     asker = Asker.of("Say {word}.")
     asker.check(rows, next(iter(rows)))
-    said = [asker.request(row).body["messages"][-1]["content"] for row in rows]
-    assert said == ["Say a.", "Say b."]
+    plain = dataclasses.replace(rows, kind="plain")
+    for again in (rows, plain):
+        said = [asker.request(row).body["messages"][-1]["content"] for row in again]
+        assert said == ["Say a.", "Say b."]
+        assert again.lasting
 
 
 def test_generators_are_not_read_beforehand() -> None:
@@ -66,6 +85,7 @@ def test_generators_are_not_read_beforehand() -> None:
         yield
 
     assert Rows.of(rows()).total is None
+    assert not Rows.of(rows()).lasting
 
 
 def test_async_iterators() -> None:
@@ -82,12 +102,22 @@ def test_async_iterators() -> None:
         ({"a": 1}, "one dict"),
         (3, "int"),
         (pl.DataFrame({"a": [1]}).lazy(), "lazy"),
-        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "by name"),
+        (nw.from_native(pl.LazyFrame({"a": [1]})), "lazy"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "by name.*'a'"),
+        (pa.table([[1], [2]], names=["a", "a"]), "by name.*'a'"),
+        (pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2)])), "several levels"),
+        (pd.MultiIndex.from_tuples([("a", 1)]), "to_frame"),
+        (np.zeros((2, 2)), "2 dimensions"),
+        (np.array(5), "0 dimensions"),
+        (np.array([(1, 2)], dtype=[("a", int), ("b", int)]), "fields"),
+        (pa.table({"a": [1]}).to_reader(), "RecordBatchReader"),
     ],
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_rows(data: Any, word: str) -> None:
-    with pytest.raises(bn.InvalidInput, match=word):
+    with pytest.raises(bn.InvalidInput, match=f"(?s){word}") as told:
         Rows.of(data)
+    assert told.value.hint
 
 
 @pytest.mark.parametrize("data", [pd.DataFrame({"city": ["a"]}), [{"city": "a"}]])
@@ -122,6 +152,53 @@ def test_functions() -> None:
     )
     assert special.body["model"] == "mine"
     assert special.body["temperature"] == 0.5
+
+
+async def awaited(row: Any) -> str:
+    return "Hi"
+
+
+async def streamed(row: Any) -> AsyncIterator[str]:
+    yield "Hi"
+
+
+def generated(row: Any) -> Iterator[str]:
+    yield "Hi"
+
+
+class Awaited:
+    async def __call__(self, row: Any) -> str:
+        return "Hi"
+
+
+@pytest.mark.parametrize(
+    "prompt", [awaited, functools.partial(awaited), Awaited(), Awaited().__call__, streamed, generated]
+)
+def test_a_function_that_is_no_plain_one_is_refused_at_once(prompt: Any) -> None:
+    with pytest.raises(bn.InvalidInput, match=r"is (async|a generator); it has to be a plain one") as told:
+        Asker.of(prompt)
+    assert told.value.hint
+
+
+def test_what_has_to_be_awaited_is_no_prompt() -> None:
+    with pytest.raises(bn.InvalidInput, match="awaited"):
+        asked(lambda row: awaited(row), "x")
+    gc.collect()  # nobody complains that it was never awaited
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("temprature", "temperature"),
+        ("max_activ", "max_active"),
+        ("chekpoint", "checkpoint"),
+        ("dedup", "dedupe"),
+    ],
+)
+def test_a_misspelt_option_is_refused_with_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(bn.InvalidInput, match=f"'{name}'.*'{nearest}'"):
+        Asker.of("Say {word}.", **{name: 1})
+    assert Asker.of("Say {word}.", top_k=3).base.body["top_k"] == 3
 
 
 def test_a_prompts_own_settings_yield_to_those_of_the_call() -> None:

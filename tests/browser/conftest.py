@@ -1,8 +1,8 @@
 """Fixtures for tests in a real browser: ``lab``, ``page``, ``second_page``, ``notebook(cells)`` (see ``lab.py``).
 
 Other front ends: ``classic`` (Notebook 7), ``voila``, and ``marimo(cells)``. A server starts once per session,
-Chromium once per test file: Playwright's synchronous interface keeps an event loop running in this thread while it is
-open, which asynchronous tests of other files could not share.
+Chromium once per test file, with one profile for all: Playwright's synchronous interface keeps an event loop running
+in this thread while it is open, which asynchronous tests of other files could not share.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytest.importorskip(
 )
 
 import nbformat
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Playwright, Request, expect, sync_playwright
 
 from tests.browser.lab import Lab, Notebook, file_name, make_notebook
 from tests.browser.marimo import Marimo
@@ -35,6 +35,7 @@ OPTIONS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-smooth-scrolling",  # what grows meanwhile may stop a glide half-way
     # Whatever a page asks for elsewhere is refused as well as counted.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
@@ -94,13 +95,23 @@ def marimo(chromium: str, page: Page, tmp_path: Path) -> Iterator[Callable[[Sequ
         yield start
 
 
+@pytest.fixture(scope="session")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Chromium keeps what it has loaded and compiled: the next page of JupyterLab comes from there."""
+    return tmp_path_factory.mktemp("profile")
+
+
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    """A running Chromium."""
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
+def playwright() -> Iterator[Playwright]:
+    """What drives Chromium."""
+    with sync_playwright() as running:
         yield running
-        running.close()
+
+
+@pytest.fixture(scope="module")
+def visitor(playwright: Playwright, chromium: str, profile: Path) -> Iterator[BrowserContext]:
+    """A Chromium for a file's tests; each of them has pages of its own in it, and no cookies of another."""
+    yield from _start(playwright, chromium, profile)
 
 
 @pytest.fixture
@@ -110,24 +121,31 @@ def outside() -> list[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, outside: list[str]) -> Iterator[Page]:
+def page(visitor: BrowserContext, outside: list[str]) -> Iterator[Page]:
     """An empty page; the test fails if anything was loaded from outside."""
-    yield from _visit(browser, outside)
+    yield from _visit(visitor, outside)
 
 
 @pytest.fixture
-def second_page(browser: Browser, outside: list[str]) -> Iterator[Page]:
+def second_page(playwright: Playwright, chromium: str, tmp_path: Path, outside: list[str]) -> Iterator[Page]:
     """An empty page of another visitor, who shares no cookie and no storage with the first one.
 
     To look at the same notebook: save it, then ``Notebook(second_page, book.lab, book.path).open()``.
     """
-    yield from _visit(browser, outside)
+    for visitor in _start(playwright, chromium, tmp_path / "profile"):
+        yield from _visit(visitor, outside)
 
 
-def _visit(browser: Browser, outside: list[str]) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1180, "height": 900})
+def _start(playwright: Playwright, chromium: str, profile: Path) -> Iterator[BrowserContext]:
+    context = playwright.chromium.launch_persistent_context(
+        profile, executable_path=chromium, args=OPTIONS, viewport={"width": 1180, "height": 900}
+    )
     context.set_default_timeout(30_000)
+    yield context
+    context.close()
 
+
+def _visit(context: BrowserContext, outside: list[str]) -> Iterator[Page]:
     def note(request: Request) -> None:
         address = urlsplit(request.url)
         elsewhere = address.scheme in ("http", "https", "ws", "wss") and address.hostname != "127.0.0.1"
@@ -135,8 +153,13 @@ def _visit(browser: Browser, outside: list[str]) -> Iterator[Page]:
             outside.append(request.url)
 
     context.on("request", note)
+    first, *_ = context.pages  # stays: a Chromium without pages ends
     yield context.new_page()
-    context.close()
+    for page in context.pages:
+        if page is not first:
+            page.close()
+    context.remove_listener("request", note)
+    context.clear_cookies()
     assert outside == [], "the page loaded something from outside"
 
 

@@ -36,7 +36,7 @@ CELLS = [
     SETUP,
     "box",
     "box.chat.send('Say hi in five words.');",
-    "time.sleep(4)",
+    "try: time.sleep(60)\nexcept KeyboardInterrupt: pass",
     "sandbox.inject('reset:after;after=6')",
     TOLD,
 ]
@@ -180,6 +180,7 @@ def test_a_conversation_by_keyboard_code_and_two_browsers(notebook: Open, page: 
     expect(me.turns.last.locator(".bnp-warn")).to_have_text("stopped", timeout=3000)
     assert page.evaluate("() => window.testRunning") == 1, "the cell still runs"
     me.turns.last.get_by_role("button", name="Dismiss").click()
+    page.evaluate("() => jupyterapp.commands.execute('notebook:interrupt-kernel')")
     book.wait_idle()
     expect(me.turns).to_have_count(4)
 

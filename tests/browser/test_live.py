@@ -183,15 +183,25 @@ from beatra_nb.core.reply import Reply
 from beatra_nb.display import live
 view = live.painter(sandbox=True)
 """
+HOLD = """
+try:
+    time.sleep(60)  # until the test has seen enough
+except KeyboardInterrupt:
+    view.drop()
+"""
+
+
+def let_go(book: Notebook) -> None:
+    """End a cell that ends with ``HOLD``."""
+    book.page.evaluate("() => jupyterapp.commands.execute('notebook:interrupt-kernel')")
+    book.wait_idle()
 
 
 def test_the_last_words_before_a_pause_are_shown(notebook: Open, page: Page) -> None:
-    book = notebook(
-        [PAINT + "for word in 'one two three four'.split(): view.add(word + ' ')\ntime.sleep(5)\nview.drop()"]
-    )
+    book = notebook([PAINT + "for word in 'one two three four'.split(): view.add(word + ' ')" + HOLD])
     book.run(0, wait=False)
     expect(page.locator(".bnl-body")).to_have_text("one two three four ", timeout=10_000)
-    book.wait_idle()
+    let_go(book)
     expect(page.locator(".bnl")).to_have_count(0)
     assert book.cell(0).locator(".jp-OutputArea-output").inner_text().strip() == ""
 
@@ -208,9 +218,7 @@ HOSTILE = [
 
 
 def test_hostile_text_stays_text_while_it_grows(notebook: Open, page: Page) -> None:
-    book = notebook(
-        [PAINT + f"for text in {HOSTILE!r}: view.add(text + '\\n\\n')\ntime.sleep(4)\nview.drop()"]
-    )
+    book = notebook([PAINT + f"for text in {HOSTILE!r}: view.add(text + '\\n\\n')" + HOLD])
     book.run(0, wait=False)
     expect(page.locator(".bnl-body")).to_contain_text("iframe", timeout=10_000)
     page.wait_for_timeout(
@@ -222,16 +230,16 @@ def test_hostile_text_stays_text_while_it_grows(notebook: Open, page: Page) -> N
     )
     assert page.evaluate("() => window.hacked") is None
     expect(page.locator(".bnl-body")).to_contain_text("<script>window.hacked=1</script>")
-    book.wait_idle()
+    let_go(book)
 
 
 def test_a_page_without_a_notebook_server_tells_how_to_stop(notebook: Open, page: Page) -> None:
-    book = notebook([PAINT + "view.add('word ')\ntime.sleep(4)\nview.drop()"])
+    book = notebook([PAINT + "view.add('word ')" + HOLD])
     page.evaluate("() => document.getElementById('jupyter-config-data').remove()")
     book.run(0, wait=False)
     expect(page.locator(".bnl-words")).to_contain_text("to stop, interrupt the kernel", timeout=10_000)
     expect(page.locator(".bnl-stop")).to_have_count(0)
-    book.wait_idle()
+    let_go(book)
 
 
 def test_notebook_7_shows_and_stops(classic: Lab, page: Page, shots: Path) -> None:
@@ -253,10 +261,10 @@ def test_notebook_7_shows_and_stops(classic: Lab, page: Page, shots: Path) -> No
 
 def test_reduced_motion_is_respected(notebook: Open, page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
-    book = notebook([PAINT + "view.add('word ')\ntime.sleep(4)\nview.drop()"])
+    book = notebook([PAINT + "view.add('word ')" + HOLD])
     book.run(0, wait=False)
     expect(page.locator(".bnl-body p")).to_be_visible(timeout=10_000)
     pen = "getComputedStyle(document.querySelector('.bnl-body p'), '::after')"
     assert page.evaluate(f"() => {pen}.content") == '""'
     assert page.evaluate(f"() => {pen}.animationName") == "none"
-    book.wait_idle()
+    let_go(book)

@@ -10,7 +10,7 @@ from typing import Any
 import beatra_nb as bn
 from beatra_nb.core.flow import READ, Answer, Context, Failure, Flow, Open, Outcome, Pause, Send
 from beatra_nb.core.task import BaseTask
-from beatra_nb.core.transport import TOO_SLOW
+from beatra_nb.core.wire import TOO_SLOW
 from beatra_nb.store.journal import Journal
 
 PUBLIC = "https://api.example.com/v1"

@@ -22,7 +22,7 @@ TURNS = st.lists(
     st.builds(lambda text, reply: Turn(text, reply, ({"role": "user", "content": text},)), ANY_TEXT, REPLIES),
     max_size=3,
 )
-FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 
 
 def chat_with(turns: list[Turn], **more: Any) -> bn.Chat:

@@ -878,6 +878,9 @@ class Nervous:
     def __init__(self, when: str) -> None:
         self.when = when
 
+    def begin(self, reply: bn.Reply) -> None:
+        pass
+
     def add(self, text: str) -> None:
         if self.when == "add":
             raise KeyboardInterrupt

@@ -40,6 +40,7 @@ def test_until_a_price_is_known_there_is_a_guess_that_refuses_nothing() -> None:
     assert guess.credits > 0
     assert guess.sure_credits == 0
     assert guess.tokens == guess.sure_tokens + GUESSED_ANSWER
+    assert guess.guessed
 
 
 def test_prices_and_answers_are_learned_from_what_was_paid() -> None:
@@ -50,9 +51,13 @@ def test_prices_and_answers_are_learned_from_what_was_paid() -> None:
     assert prices.token("here", "m1") == Decimal("0.002")
     assert prices.answer("here", "auto") == 25
     assert prices.token("elsewhere", "auto") is None
-    now = of_chat("here", body(), prices)
-    assert now.credits == now.sure_credits == Decimal("0.003") * now.tokens
-    assert now.tokens == now.sure_tokens == of_chat("here", body(), Prices()).sure_tokens + 25
+    now, asked = of_chat("here", body(), prices), of_chat("here", body(), Prices()).sure_tokens
+    assert now.sure_credits == Decimal("0.003") * now.sure_tokens
+    assert now.sure_tokens == asked + 25
+    assert now.credits == Decimal("0.003") * now.tokens
+    assert now.tokens == asked + prices.longest("here", "auto") == asked + 50, (
+        "set aside is what the longest took"
+    )
 
 
 def test_what_shortens_or_lengthens_an_answer_changes_the_estimate() -> None:

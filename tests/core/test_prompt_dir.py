@@ -66,6 +66,28 @@ def test_names_are_attributes_too(library: bn.PromptLibrary) -> None:
     assert library._ipython_key_completions_() == list(library)
 
 
+@pytest.mark.parametrize("name", ["keys", "items", "values", "get"])
+def test_a_prompt_that_is_called_like_a_method_takes_it_from_nobody(
+    library: bn.PromptLibrary, folder: Path, name: str
+) -> None:
+    before = dict(library)
+    bn.Prompt("Find {word}.").save(folder / f"{name}.json")
+    assert library[name].user == "Find {word}."
+    assert dict(library).keys() == {*before, name} == set(library.keys())
+    assert dict(library.items()) == dict(library)
+    assert library[name] in library.values()
+    assert library.get(name) == library[name]
+    assert library.get("nothing", default=3) == 3
+    assert {**library}[name] == library[name]
+    method = getattr(library, name)
+    for ask in (lambda: method(word="x"), lambda: method({"word": "x"}, 1, 2), lambda: method.variables):
+        with pytest.raises(bn.UnknownPrompt, match=rf"library\['{name}'\]"):
+            ask()
+    assert name in dir(library)
+    with pytest.raises(TypeError):
+        bn.prompts(folder / "mail").keys(word="x")  # type: ignore[call-arg]
+
+
 def test_an_unknown_name_says_what_is_nearest(library: bn.PromptLibrary) -> None:
     for look in (lambda: library["translat"], lambda: library.translat):
         with pytest.raises(bn.UnknownPrompt, match="Did you mean 'translate'") as caught:

@@ -142,6 +142,23 @@ def test_what_was_cut_off_is_not_asked_for_again(reason: str) -> None:
     assert ("max_tokens" in (caught.value.hint or "")) is (reason == "length")
 
 
+@pytest.mark.parametrize(
+    ("schema", "text", "data"),
+    [(str, "Bern, I think.", "Bern, I think."), (Literal["good", "bad"], "Good.", "good"), (int, "42.", 42)],
+)
+def test_a_bare_answer_is_paid_once(schema: Any, text: str, data: Any) -> None:
+    world = World([answer(text)])
+    reply = drive(world, schema=schema)
+    assert (reply.data, reply.text, reply.repairs) == (data, text, 0)
+    assert reply.usage.credits == Decimal("0.25")
+    in_words = World([refusal(), answer(text)])
+    assert drive(in_words, schema=schema).data == data
+    body = completion(text)
+    body["choices"][0]["finish_reason"] = "length"
+    with pytest.raises(bn.InvalidData, match="max_tokens"):
+        drive(World([said(body=body)]), schema=schema)
+
+
 def test_a_repair_that_is_cut_off_is_the_last_one() -> None:
     body = completion(BAD)
     body["choices"][0]["finish_reason"] = "length"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,6 +71,8 @@ async def outcome(kind: type[BaseClient], how: str, **settings: Any) -> dict[str
     except bn.BeatraError as error:
         seen |= {"error": type(error), "message": error.message, "attempts": error.attempts}
         seen |= {"code": getattr(error, "code", None), "request_id": error.request_id}
+        cards = "\n".join([*seams.error_card(error), seams.to_plain(error)])
+        seen |= {"recorded": error.recorded, "marks": re.findall(r"recorded \d{4}-\d\d-\d\d", cards)}
         if (partial := getattr(error, "reply", None)) is not None:
             seen["partial"] = partial.with_(idempotency_key=None)
     return seen
@@ -141,7 +144,7 @@ async def test_a_failure_is_replayed(kind: type[BaseClient], name: str, wire: Wi
     timeout = bn.Timeouts(connect=1, read=0.3, total=20)
     live, told = await both(kind, "plain", cassette, wire.base_url, timeout=timeout)
     assert live == told
-    assert "error" in live
+    assert live["marks"] == [f"recorded {live['recorded']:%Y-%m-%d}"] * 2
 
 
 @KINDS
@@ -250,6 +253,19 @@ def test_without_a_cassette_it_says_how_to_make_one(tmp_path: Path) -> None:
         pytest.raises(bn.NotRecorded, match="There is no cassette"),
     ):
         client.chat("Hi")
+    assert not (tmp_path / "none.cassette").exists()
+
+
+def test_a_replay_of_no_cassette_is_told_at_once(tmp_path: Path) -> None:
+    before = verbs.exchange((None, None))
+    try:
+        with pytest.raises(bn.NotRecorded, match="There is no cassette") as caught:
+            bn.replay(tmp_path / "none.cassette")
+        assert "bn.record(" in str(caught.value)
+        assert "BEATRA_MODE=record" in str(caught.value)
+        assert verbs.exchange((None, None)) == (None, None), "what was the default client stays it"
+    finally:
+        verbs.exchange(before)
     assert not (tmp_path / "none.cassette").exists()
 
 
@@ -362,7 +378,7 @@ def test_time_that_ran_out_runs_out_again(wire: Wire, cassette: Path) -> None:
 
 def test_a_replay_goes_as_fast_as_it_is_told(wire: Wire, cassette: Path) -> None:
     """Time is told by a clock that goes on by what is not waited for."""
-    from beatra_nb.core.taping import Tape
+    from beatra_nb.core.taping.tape import Tape
     from beatra_nb.store.cassettes.cassette import Cassette
 
     for speed, waited in ((0.0, 0.0), (1.0, 4.0), (2.0, 2.0)):

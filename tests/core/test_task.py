@@ -248,7 +248,7 @@ WIRES = st.dictionaries(
 HUGE = 10**400
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(WIRES, min_size=1, max_size=2), st.sampled_from(["succeeded", "failed", "running", 5]))
 @example([{"output": {"clips": [{"tempo_bpm": HUGE, "duration_seconds": HUGE, "seed": HUGE}]}}], "succeeded")
 @example([{"output": {"clips": [{"tempo_bpm": float("inf"), "bpm": float("nan")}]}}], "succeeded")

@@ -206,8 +206,22 @@ def test_habits_of_models_are_borne_with(schema: Any, text: str) -> None:
         (int, '{"value": "four"}', "value"),
         (int, '{"value": 4, "why": "2 + 2"}', "why"),
         (int, '{"answer": 4}', "value"),
-        (str, "I cannot say.", "the answer"),  # it may be a half, or an excuse
+        (str, "  ", "the answer"),
+        (str, "null", "the answer"),
         (str, '{"value": "cut in the mid', "the answer"),
+        (str, '"cut in the mid', "the answer"),
+        (str, '["cut", "in the', "the answer"),
+        (str, "{'value': 'no JSON'}", "the answer"),
+        (str, 'Here: {"value": "x"}', "the answer"),
+        (str, '{"text": "x"}', "value"),
+        (int, "42 apples", "the answer"),
+        (int, "1,000", "the answer"),
+        (int, "5...", "the answer"),
+        (City | str, "I cannot say.", "the answer"),  # a city may have been meant
+        (list[str], "a, b", "the answer"),
+        (Literal["No", "NO"], "no", "the answer"),
+        ({"type": "string", "format": "date"}, "tomorrow", "the answer"),
+        ({"type": "integer"}, '{"a": 1}', "the answer"),
         (Literal["good", "bad"], "better", "the answer"),
         (Literal["good", "bad"], "good or bad", "the answer"),
         (
@@ -312,6 +326,10 @@ def test_the_older_typed_dict_is_refused_with_what_to_use() -> None:
                     "d": {"anyOf": [{"type": "number"}, {"type": "null"}]},
                     "e": {},
                     "f": {"type": "array", "items": {}},
+                    "fs": {
+                        "type": ["array", "null"],
+                        "items": {"type": "array", "items": {"type": "string"}},
+                    },
                     "g": {"$ref": "#/$defs/X"},
                     "h": True,
                     "i": {"type": "nonsense"},
@@ -324,6 +342,7 @@ def test_the_older_typed_dict_is_refused_with_what_to_use() -> None:
                 "d": float | None,
                 "e": Any,
                 "f": list,
+                "fs": list[list[str]] | None,
                 "g": Any,
                 "h": Any,
                 "i": Any,
@@ -501,7 +520,8 @@ JSON_SCHEMAS = st.recursive(
     st.fixed_dictionaries(
         {},
         optional={
-            "type": st.sampled_from(["string", "integer", "null", "odd", 5]) | st.lists(st.just("string")),
+            "type": st.sampled_from(["string", "integer", "null", "odd", 5, {}, [[]]])
+            | st.lists(st.just("string")),
             "enum": st.lists(st.none() | st.integers() | st.text(max_size=2) | st.just({}), max_size=3),
             "const": st.none() | st.text(max_size=2) | st.just([]),
         },
@@ -512,6 +532,8 @@ JSON_SCHEMAS = st.recursive(
             "type": st.just("object"),
             "properties": st.dictionaries(NAMES, inner, max_size=3) | st.none(),
             "anyOf": st.lists(inner, max_size=2) | st.none(),
+            "required": st.just(["value"]),
+            "additionalProperties": st.just(False),
         },
     ),
 )
@@ -523,3 +545,8 @@ def test_any_json_schema_has_fields_and_goes_as_it_is(schema: dict[str, Any]) ->
     assert shape.json_schema == schema
     assert shape.fields
     assert shape.fingerprint
+    for text in ("null", '"x"', "x", '{"value": 1}'):
+        try:
+            shape.parse(text)
+        except Misfit as misfit:
+            assert misfit.errors  # noqa: PT017

@@ -6,6 +6,9 @@ import re
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -15,7 +18,7 @@ from beatra_nb import display
 from beatra_nb.core import errors
 from beatra_nb.display import notices
 from beatra_nb.display.cards import Traceback
-from tests.display.gallery import REQUEST_ID, error_classes, make_error
+from tests.display.gallery import REQUEST_ID, error_classes, make_error, task
 
 
 def card(error: BaseException) -> str:
@@ -138,3 +141,19 @@ def test_a_note_is_a_view_in_a_kernel() -> None:
         assert seen.stderr == ""
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("where", ["itself", "its task", "its batch"])
+def test_an_error_of_a_cassette_says_when_it_was_recorded(where: str) -> None:
+    day = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    error: Any = errors.TaskFailed("It failed.", code="x")
+    if where == "itself":
+        error.taped = (day, 0.1)
+    elif where == "its task":
+        error.task = task("failed")
+        error.task.recorded = day
+    else:
+        error.result = SimpleNamespace(totals=SimpleNamespace(recorded=day))
+    assert " · recorded 2026-11-23" in card(error).split("\n")[0]
+    assert "recorded 2026-11-23" in display.to_plain(error)
+    assert "recorded" not in card(errors.TaskFailed("It failed.", code="x"))

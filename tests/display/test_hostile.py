@@ -104,7 +104,7 @@ def test_attacks_are_text_in_every_field_and_format(attack: str) -> None:
         assert_shown(bundle["text/plain"])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HOSTILE)
 def test_any_text_is_text_in_every_field_and_format(text: str) -> None:
     for thing in filled(text).values():
@@ -114,7 +114,7 @@ def test_any_text_is_text_in_every_field_and_format(text: str) -> None:
         assert_shown(bundle["text/plain"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(HOSTILE)
 def test_no_letter_of_an_answer_is_lost(text: str) -> None:
     from beatra_nb.core.reply import Reply
@@ -133,7 +133,7 @@ def test_no_letter_of_an_answer_is_lost(text: str) -> None:
             assert word in kept
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(HOSTILE)
 def test_the_page_holds_no_more_than_the_view(text: str) -> None:
     answer = reply(text, model=text)
@@ -151,7 +151,7 @@ def test_the_page_holds_no_more_than_the_view(text: str) -> None:
     assert "<script" not in head
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(HOSTILE)
 def test_error_cards_are_safe_in_a_terminal(text: str) -> None:
     for thing in filled(text).values():

@@ -112,6 +112,22 @@ class TestWatched:
         order = [one.kind for one in said]
         assert order.index("update_display_data") < order.index("comm_close")
 
+    @pytest.mark.parametrize("begin", ["bn.record('a.cassette')", "bn.replay('a.cassette', speed=0)"])
+    def test_an_answer_of_a_cassette_says_so_while_it_grows(
+        self, watched: Kernel, begin: str, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        folder = tmp_path_factory.getbasetemp() / "taped"  # both find it
+        folder.mkdir(exist_ok=True)
+        begin = begin.replace("a.cassette", str(folder / "a.cassette"))
+        said = watched.run(
+            f"with {begin}:\n    reply = {CALL}\nprint(f'recorded {{reply.recorded:%Y-%m-%d}}')"
+        )
+        [told] = [one.content["text"].strip() for one in said if one.kind == "stream"]
+        messages = [one.data["content"] for one in said if one.kind == "comm_msg"]
+        assert messages[0] == {"marks": ["sandbox", told]}
+        assert sum("marks" in message for message in messages) == 1
+        assert sum("text" in message for message in messages) >= 1
+
     def test_nothing_of_a_finished_answer_stays_behind(self, watched: Kernel) -> None:
         watched.run(CALL + ";")
         [said] = watched.run(

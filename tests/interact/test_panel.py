@@ -271,7 +271,7 @@ def test_panels_leave_nothing_behind() -> None:
         panel.close()
     del panels, panel
     gc.collect()
-    assert not [each for each in gc.get_objects() if isinstance(each, Probe)]
+    assert not [each for each in gc.get_objects() if issubclass(type(each), Probe)]
     assert threading.active_count() <= threads + 1
 
 

@@ -100,6 +100,8 @@ test("the card shows what is known, and follows", () => {
   assert.equal(text("bnt-title"), "City Lights");
   assert.equal(text("bnt-now"), "composing · Take 1");
   assert.equal(text("bnt-foot"), "sandboxauto → x80 creditstask task_1request id req_1");
+  model.say({ state: { recorded: "recorded 2026-11-23" } });
+  assert.equal(text("bnt-foot"), "sandboxrecorded 2026-11-23auto → x80 creditstask task_1request id req_1");
   assert.equal(host.find("bnt-fill").style.width, "40%");
   assert.equal(host.find("bnt-bar").attributes["aria-valuenow"], "40");
   model.say({ state: { percent: 81.5, message: "Take 2" } });

@@ -279,7 +279,7 @@ def rooted(schema: dict[str, Any]) -> bool:
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 @given(schema=SCHEMAS.filter(rooted), seed=st.integers(0, 1000))
 def test_whatever_the_schema_the_answer_fits_or_is_refused(schema: dict[str, Any], seed: int) -> None:

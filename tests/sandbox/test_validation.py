@@ -244,7 +244,7 @@ FIELDS = [
 ]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4))
 def test_whatever_is_sent_gets_an_answer_or_an_envelope(http: httpx.Client, fields: dict[str, Any]) -> None:
     body = {**HI, **fields}

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import beatra_nb as bn
-from beatra_nb.store.checkpoint import PAGE, Checkpoint, Kept, Move, Place
+from beatra_nb.store.checkpoint import PAGE, SCATTERED, Checkpoint, Kept, Move, Place
 
 PRINT = {"prompt": "Where is {city}?", "model": "auto", "schema": None}
 
@@ -91,8 +91,7 @@ def test_answers_to_other_questions_stay_at_their_place(path: Path) -> None:
             kept.write(each)
         assert kept.page(0) == rows, "a page ends with a position"
         assert list(kept) == [*rows, last]
-        assert kept.find(0, b"\0\2") == rows[2]
-        assert kept.find(1, b"\0\2") is None
+        assert kept.find([(0, b"\0\2"), (1, b"\0\2")]) == {(0, b"\0\2"): rows[2]}
 
 
 def test_a_row_that_moves_leaves_its_origin_behind(path: Path) -> None:
@@ -105,10 +104,24 @@ def test_a_row_that_moves_leaves_its_origin_behind(path: Path) -> None:
             (4, "four"),
             (5, None),
         ]
-        assert kept.places() == {b"digest": [Place(4, 4, 0), Place(3, 3, 1), Place(0, 3, 0)]}
+        places = [Place(b"digest", 4, 4, 0), Place(b"digest", 3, 3, 1), Place(b"digest", 0, 3, 0)]
+        assert kept.places() == places == [Place.of(each) for each in kept.page(0) if each.finished][::-1]
+        assert kept.places(3) == places[:2]
         kept.write([], [Move(b"digest", 0, 7), Move(b"digest", 3, 4)])  # a place that is taken is left alone
         assert [each.position for each in kept] == [3, 4, 5, 7]
-        assert kept.places()[b"digest"][0] == Place(7, 3, 0)
+        assert kept.places()[0] == Place(b"digest", 7, 3, 0)
+
+
+def test_many_rows_are_moved_and_found_at_once(path: Path) -> None:
+    count = 2 * SCATTERED + 7
+    rows = [row(at, str(at), body=at.to_bytes(2, "big")) for at in range(count)]
+    turned = [Move(each.body, each.position, count - 1 - each.position) for each in rows]
+    with Checkpoint.open(path, PRINT) as kept:
+        kept.write(rows)
+        kept.write([], turned)
+        found = kept.find([(move.after, move.body) for move in reversed(turned)])
+        assert [each.text for each in found.values()] == [each.text for each in rows[::-1]]
+        assert [each.origin for each in kept] == [*range(count)][::-1]
 
 
 def test_another_question_is_refused_and_says_what_changed(path: Path) -> None:
@@ -120,6 +133,15 @@ def test_another_question_is_refused_and_says_what_changed(path: Path) -> None:
         Checkpoint.open(path, {**PRINT, "prompt": "Where in the world is {city}? " * 5})
     with pytest.raises(bn.CheckpointError, match=r'model \("auto" → nothing\), schema .* and seed'):
         Checkpoint.open(path, {"prompt": PRINT["prompt"], "schema": {"type": "object"}, "seed": 1})
+
+
+def test_the_run_that_comes_nearest_says_what_changed(path: Path) -> None:
+    Checkpoint.open(path, {**PRINT, "seed": 1}).close()
+    Checkpoint.open(path, {"prompt": "Other", "model": "tiny"}, if_changed="apart").close()
+    with pytest.raises(bn.CheckpointError, match=r"something else: seed \(1 → 2\) changed"):
+        Checkpoint.open(path, {**PRINT, "seed": 2})
+    with pytest.raises(bn.CheckpointError, match=r'something else: model \("tiny" → "small"\) changed'):
+        Checkpoint.open(path, {"prompt": "Other", "model": "small"})
 
 
 def test_runs_may_be_kept_apart_and_are_found_again(path: Path) -> None:
@@ -255,6 +277,12 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_what_is_no_path_is_refused(wrong: object) -> None:
     with pytest.raises(bn.InvalidInput, match="path"):
         Checkpoint.open(wrong, PRINT)  # type: ignore[arg-type]
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(bn.InvalidInput, match="is a folder") as caught:
+        Checkpoint.open(tmp_path, PRINT)
+    assert str(tmp_path / "batch.beatra") in str(caught.value.hint)
 
 
 def test_a_closed_one_says_so(path: Path) -> None:

@@ -156,7 +156,7 @@ def test_search_finds_parts_in_any_case_and_takes_wildcards_as_letters():
         journal.search(7)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(
     text=st.text(st.characters(codec=None), max_size=400),
     number=st.integers(-(2**70), 2**70),

@@ -18,7 +18,8 @@ const PATIENCE = 5000; // milliseconds after which a stop that does nothing gets
 class Answer {
   /** @param {Model} model */
   constructor(model) {
-    this.sandbox = Boolean(model.get("sandbox"));
+    /** @type {string[]} */
+    this.marks = model.get("sandbox") ? ["sandbox"] : [];
     this.kernel = String(model.get("kernel_id") ?? "");
     this.text = "";
     this.deltas = 0;
@@ -32,8 +33,9 @@ class Answer {
     announce("An answer is being written.");
   }
 
-  /** @param {{text?: string, deltas?: number, end?: string}} message */
+  /** @param {{marks?: string[], text?: string, deltas?: number, end?: string}} message */
   hear(message) {
+    if (Array.isArray(message?.marks)) this.marks = message.marks.map(String);
     if (typeof message?.text === "string") {
       this.text += message.text;
       this.deltas = Number(message.deltas) || this.deltas + 1;
@@ -84,8 +86,10 @@ class View {
     this.body = make("div", "bnl-body", { "aria-live": "off" });
     this.status = make("div", "bnl-status");
     this.words = make("span", "bnl-words");
-    if (answer.sandbox) this.status.append(make("span", "bnl-badge", {}, "sandbox"));
-    this.status.append(this.words);
+    /** @type {string[]} */
+    this.marks = [];
+    this.badges = make("span", "bnl-badges");
+    this.status.append(this.badges, this.words);
     if (answer.canStop()) {
       this.button = make("button", "bnl-stop", { type: "button", title: "Stop the answer (Esc)" }, "Stop");
       this.button.addEventListener("click", () => answer.stop());
@@ -159,6 +163,10 @@ class View {
     else if (!this.button) parts.push(`to stop, ${BY_HAND}`);
     const words = parts.join(" · ");
     if (this.words.textContent !== words) this.words.textContent = words;
+    if (this.marks !== answer.marks) {
+      this.marks = answer.marks;
+      this.badges.replaceChildren(...this.marks.map((mark) => make("span", "bnl-badge", {}, mark)));
+    }
     this.body.classList.toggle("bnl-waiting", answer.deltas === 0);
     if (this.button) this.button.disabled = answer.over || answer.stopping === "asked";
   }

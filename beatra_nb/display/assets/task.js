@@ -10,7 +10,7 @@
  *   send(content: unknown): void,
  * }} Model
  * @typedef {{
- *   title?: string, says?: string, sandbox?: boolean, stage?: string, message?: string, percent?: number | null,
+ *   title?: string, says?: string, sandbox?: boolean, recorded?: string, stage?: string, message?: string, percent?: number | null,
  *   elapsed?: number, expected?: number | null, attached?: boolean, note?: string, facts?: string[],
  *   ids?: [string, string][],
  * }} State
@@ -159,12 +159,13 @@ class View {
 
   /** What changes rarely is drawn anew only when it has changed: text in it can be selected. @param {string} hint */
   drawFoot(hint) {
-    const { sandbox, attached, facts = [], ids = [] } = this.job.state;
-    const known = JSON.stringify([sandbox, attached, facts, ids, hint]);
+    const { sandbox, recorded, attached, facts = [], ids = [] } = this.job.state;
+    const known = JSON.stringify([sandbox, recorded, attached, facts, ids, hint]);
     if (known === this.known) return;
     this.known = known;
     this.foot.replaceChildren();
     if (sandbox) this.foot.append(make("span", "bnt-badge", {}, "sandbox"));
+    if (recorded) this.foot.append(make("span", "bnt-badge", {}, recorded));
     if (attached) this.foot.append(make("span", "bnt-badge", {}, "job already started"));
     for (const fact of facts) this.foot.append(make("span", "bnt-fact", {}, String(fact)));
     for (const [label, value] of ids) {

@@ -7,16 +7,14 @@ alone, so that recording again mends a cassette; what an older one still adds, i
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import itertools
 import json
 import mimetypes
 import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable
+import weakref
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,12 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 from beatra_nb import __version__
 from beatra_nb.core.errors import ConfigurationError
+from beatra_nb.core.scrub import NOTHING
 from beatra_nb.core.settings import BASE_URL, clean_url
+from beatra_nb.store.cassettes.answers import Answers
+from beatra_nb.store.cassettes.clean import without_key
 from beatra_nb.store.cassettes.exchange import Exchange, Unreadable, compact, stamp
-from beatra_nb.store.cassettes.nearest import difference
 from beatra_nb.store.database import short
 
 if TYPE_CHECKING:
+    from beatra_nb.core.scrub import Scrubber
     from beatra_nb.store.cassettes.exchange import Asked
 
 FORMAT = 1
@@ -37,7 +38,6 @@ TAPE = "tape.jsonl"
 LONGEST_LINE = 64_000_000  # bytes
 LONGEST_BODY = 5_000_000  # bytes that stand in a line
 LARGEST_MEDIA = 500_000_000  # bytes
-AGAIN = 50  # how often a task that was not over when its recording ended is told as it was
 _ENDINGS = {
     "audio/mpeg": ".mp3",
     "audio/wav": ".wav",
@@ -45,8 +45,6 @@ _ENDINGS = {
     "audio/ogg": ".ogg",
     "audio/flac": ".flac",
 }
-
-Scrub = Callable[[bytes], bytes]
 
 
 class Cassette:
@@ -69,16 +67,10 @@ class Cassette:
         self.path = Path(path).expanduser().absolute()
         self.base_url, self.source = BASE_URL, ""
         self._lock = threading.RLock()
-        self._index: dict[bytes, list[Exchange]] = {}
-        self._calls: dict[
-            bytes, list[list[Exchange]]
-        ] = {}  # the same by call, where the tape tells them apart
-        self._told: dict[bytes, int] = {}
-        self._given: dict[
-            tuple[bytes, str], list[int]
-        ] = {}  # which call's answers a key gets, and how many it had
+        self._answers = Answers()
         self._turns: dict[str, int] = {}
         self._asked = 0
+        self._written: set[str] = set()  # the ids of what was recorded just now
         self._session = ""
         self._handle: int | None = None
         if self.path.exists() and not self.path.is_dir():
@@ -102,7 +94,7 @@ class Cassette:
         return (self.path / TAPE).is_file()
 
     def __len__(self) -> int:
-        return sum(len(exchanges) for exchanges in self._index.values())
+        return len(self._answers)
 
     def __repr__(self) -> str:
         return f"Cassette({self.name!r}, exchanges={len(self)})"
@@ -110,47 +102,18 @@ class Cassette:
     # Answering
 
     def next(self, asked: Asked, key: str | None = None) -> Exchange | None:
-        """Return what answers a request now; None where nothing was recorded for it.
-
-        The same request asked again gets its next recorded answer. When all were given, a look (GET) gets the last
-        one again, as the thing looked at stays as it is; a POST begins anew, as a cell that is run again does.
-
-        Where it has an idempotency key, another key is another call, which gets the answers of the next recorded
-        call; so the second attempt of one row of a batch never gets the first answer of another.
-        """
-        digest = asked.digest
-        with self._lock:
-            recorded = self._index.get(digest)
-            if not recorded:
-                return None
-            if key is not None and (calls := self._calls.get(digest)):
-                return self._attempt(digest, key, calls)
-            turn = self._told.get(digest, 0)
-            self._told[digest] = turn + 1
-        if turn < len(recorded):
-            return recorded[turn]
-        if asked.method != "GET":
-            return recorded[turn % len(recorded)]
-        last = recorded[-1]
-        if turn - len(recorded) >= AGAIN and _under_way(last):
-            return None  # whoever waits for it would wait for ever
-        return last
-
-    def _attempt(self, digest: bytes, key: str, calls: list[list[Exchange]]) -> Exchange:
-        given = self._given.get((digest, key))
-        if given is None:
-            turn = self._told.get(digest, 0)
-            self._told[digest] = turn + 1
-            given = self._given[digest, key] = [turn % len(calls), 0]
-        attempts = calls[given[0]]
-        given[1] += 1
-        return attempts[(given[1] - 1) % len(attempts)]
+        """Return what answers a request now, of the call with an idempotency key; None where nothing was recorded."""
+        return self._answers.next(asked, key)
 
     def unlike(self, asked: Asked) -> str:
         """Say how a request differs from the nearest that was recorded."""
+        return self._answers.unlike(asked)
+
+    @property
+    def request_ids(self) -> set[str]:
+        """Of which requests the tape has the answers: the service's ids, also of those recorded just now."""
         with self._lock:
-            recorded = [exchanges[0].asked for exchanges in self._index.values()]
-        return difference(asked, recorded)
+            return self._answers.request_ids | self._written
 
     def media(self, exchange: Exchange) -> bytes:
         """Return the bytes of a file of the cassette.
@@ -189,6 +152,7 @@ class Cassette:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 self._handle = handle = os.open(self.path / TAPE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+                self._ends = weakref.finalize(self, os.close, handle)  # mostly, nobody closes a cassette
                 _cut_torn_line(handle)
             except OSError as problem:
                 raise ConfigurationError(
@@ -214,14 +178,17 @@ class Cassette:
                 self._turns[key] = self._asked
             return self._asked
 
-    def write(self, exchange: Exchange, scrub: Scrub = bytes) -> None:
+    def write(self, exchange: Exchange, scrub: Scrubber = NOTHING) -> None:
         """Add an exchange; a body that is a file goes to a file of its own."""
-        exchange = _scrubbed(exchange, scrub)
+        exchange = without_key(exchange, scrub)
         kind = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
         sound = kind.startswith(("audio/", "video/", "image/", "application/octet-stream"))
         if exchange.body and (sound or len(exchange.body) > LONGEST_BODY):
             exchange = replace(exchange, media=self._keep(exchange.body, kind), body=b"")
         self._append(replace(exchange, session=self._session).to_json(), scrub)
+        if (request_id := exchange.headers.get("x-request-id")) is not None:
+            with self._lock:
+                self._written.add(request_id)
 
     def _keep(self, data: bytes, kind: str) -> str:
         name = f"media/{hashlib.sha256(data).hexdigest()}{_ENDINGS.get(kind) or _ending(kind)}"
@@ -236,7 +203,7 @@ class Cassette:
             raise self._cannot_be_written(problem) from None
         return name
 
-    def _append(self, line: dict[str, Any], scrub: Scrub = bytes) -> None:
+    def _append(self, line: dict[str, Any], scrub: Scrubber = NOTHING) -> None:
         try:
             data = scrub(compact(line).encode("utf-8", "backslashreplace")) + b"\n"
         except (ValueError, RecursionError):
@@ -259,32 +226,18 @@ class Cassette:
     def close(self) -> None:
         """Close the file; what was recorded is on disk already."""
         with self._lock:
-            handle, self._handle = self._handle, None
-            if handle is not None:
-                os.close(handle)
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self.close()
+            if self._handle is not None:
+                self._handle = None
+                self._ends()
 
     # Reading
 
     def _read(self) -> None:
         self._read_lines()
-        self._sort()
-
-    def _sort(self) -> None:
-        """Put what was recorded in the order in which it was asked for."""
-        for digest, exchanges in self._index.items():
-            if not all(exchange.turn for exchange in exchanges):
-                continue  # an older tape, or one that somebody wrote
-            exchanges.sort(key=lambda exchange: exchange.turn)
-            calls = itertools.groupby(exchanges, key=lambda exchange: exchange.turn)
-            self._calls[digest] = [list(attempts) for _, attempts in calls]
+        self._answers.sort()
 
     def _read_lines(self) -> None:
         sessions: dict[str, int] = {}
-        latest: dict[bytes, int] = {}
         with (self.path / TAPE).open("rb") as file:
             number = 0
             while data := file.readline(LONGEST_LINE + 1):
@@ -294,34 +247,19 @@ class Cassette:
                 if not data.strip():
                     continue
                 try:
-                    self._take(_value(data), sessions, latest, first=number == 1)
+                    self._take(_value(data), sessions, first=number == 1)
                 except Unreadable as problem:
                     if not data.endswith(b"\n"):
                         return  # the recording was killed in the middle of it
                     raise self._unreadable(number, str(problem)) from None
 
-    def _take(
-        self,
-        line: Any,  # noqa: ANN401
-        sessions: dict[str, int],
-        latest: dict[bytes, int],
-        *,
-        first: bool,
-    ) -> None:
+    def _take(self, line: Any, sessions: dict[str, int], *, first: bool) -> None:  # noqa: ANN401
         if first or (isinstance(line, dict) and "cassette" in line):
             self._take_head(line)
             sessions.setdefault(str(line.get("session", "")), len(sessions))
             return
         exchange = Exchange.of_json(line)
-        digest = exchange.asked.digest
-        session = sessions.setdefault(exchange.session, len(sessions))
-        newest = latest.get(digest, -1)
-        if session < newest:
-            return  # two have recorded at once, and this one began before the other
-        if session > newest:
-            latest[digest] = session
-            self._index[digest] = []
-        self._index[digest].append(exchange)
+        self._answers.add(exchange, sessions.setdefault(exchange.session, len(sessions)))
 
     def _take_head(self, line: Any) -> None:  # noqa: ANN401
         if not isinstance(line, dict) or "cassette" not in line:
@@ -376,26 +314,6 @@ def _cut_torn_line(handle: int) -> None:
         os.ftruncate(handle, end)
 
 
-def _scrubbed(exchange: Exchange, scrub: Scrub) -> Exchange:
-    """Take the key out of what was answered; no field holds one, but a server may quote what it was sent."""
-    body = scrub(exchange.body)
-    whole = b"".join(piece for _, piece in exchange.events)
-    events = exchange.events
-    if (clean := scrub(whole)) != whole:
-        events = ((events[-1][0], clean),)  # it may lie across two pieces
-    return replace(exchange, body=body, events=events)
-
-
 def _ending(kind: str) -> str:
     found = mimetypes.guess_extension(kind) or ""
     return found if 2 <= len(found) <= 6 and found[1:].isalnum() and found.islower() else ".bin"
-
-
-def _under_way(exchange: Exchange) -> bool:
-    """Whether an answer is a task that is not over."""
-    try:
-        value = json.loads(exchange.body)
-    except (ValueError, RecursionError):
-        return False
-    inner = value.get("task", value) if isinstance(value, dict) else None
-    return isinstance(inner, dict) and inner.get("status") in ("queued", "running")

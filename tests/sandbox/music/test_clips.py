@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,23 +44,28 @@ class Made:
         return 10 * np.log10(shares / power.sum())
 
 
+Clips = Callable[[str, int], Made]
+
+
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Made]:
-    """Compose them all, once."""
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
+    """Compose a piece, once."""
     folder = tmp_path_factory.mktemp("clips")
-    made = {}
-    for genre, seed in itertools.product(GENRES, SEEDS):
+
+    @cache
+    def made(genre: str, seed: int) -> Made:
         here = folder / f"{genre} {seed}"
         done = order(here, genre, seconds=SECONDS, seed=seed, format="mp3" if seed == 1 else "ogg")
         clip = done["clips"][0]
         path = Path(here) / clip["file"]
-        made[genre, seed] = Made(genre, clip, path.stat().st_size, decoded(path))
+        return Made(genre, clip, path.stat().st_size, decoded(path))
+
     return made
 
 
 @pytest.fixture(params=list(itertools.product(GENRES, SEEDS)), ids=lambda each: f"{each[0]}-{each[1]}")
-def clip(request: pytest.FixtureRequest, clips: dict[tuple[str, int], Made]) -> Made:
-    return clips[request.param]
+def clip(request: pytest.FixtureRequest, clips: Clips) -> Made:
+    return clips(*request.param)
 
 
 def test_length_and_size(clip: Made) -> None:
@@ -128,7 +135,7 @@ def test_tempo(clip: Made) -> None:
     assert low * 0.95 <= clip.facts["tempo_bpm"] <= high * 1.05
 
 
-def test_genres_are_told_apart(clips: dict[tuple[str, int], Made]) -> None:
+def test_genres_are_told_apart(clips: Clips) -> None:
     """By balance, liveliness, peaks and width alone, each genre stands apart from every other."""
 
     def features(made: Made) -> np.ndarray:
@@ -141,7 +148,7 @@ def test_genres_are_told_apart(clips: dict[tuple[str, int], Made]) -> None:
             made.facts["tempo_bpm"] / 15, 30 * np.mean(onsets > 0.15),
         ]  # fmt: skip
 
-    table = {genre: np.mean([features(clips[genre, seed]) for seed in SEEDS], 0) for genre in GENRES}
+    table = {genre: np.mean([features(clips(genre, seed)) for seed in SEEDS], 0) for genre in GENRES}
     spread = np.std(list(table.values()), 0)
     gaps = {
         (a, b): float(np.linalg.norm((table[a] - table[b]) / spread))
@@ -151,7 +158,7 @@ def test_genres_are_told_apart(clips: dict[tuple[str, int], Made]) -> None:
     assert np.median(list(gaps.values())) > 3
 
 
-def test_two_seeds_are_two_pieces(clips: dict[tuple[str, int], Made]) -> None:
+def test_two_seeds_are_two_pieces(clips: Clips) -> None:
     for genre in GENRES:
-        first, second = (clips[genre, seed].facts for seed in SEEDS)
+        first, second = (clips(genre, seed).facts for seed in SEEDS)
         assert (first["tempo_bpm"], first["key"]) != (second["tempo_bpm"], second["key"])

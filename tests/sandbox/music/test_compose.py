@@ -124,7 +124,7 @@ def test_any_order_is_read_or_refused(raw: dict) -> None:
     assert read.weirdness is None or 0 <= read.weirdness <= 1
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(GENRES), st.integers(), st.floats(2, 240), st.floats(0, 1), st.floats(0, 1),
        st.sampled_from(["", "no drums", "with piano, violin, choir", "sad", "happy", "in C minor"]))  # fmt: skip
 def test_any_design_is_written(
