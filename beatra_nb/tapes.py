@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from beatra_nb import verbs
 from beatra_nb.core.client import Client
-from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Settings, Timeouts, hide_key
-from beatra_nb.store.cassettes.cassette import erase
+from beatra_nb.core.errors import InvalidInput
+from beatra_nb.core.settings import MAX_ATTEMPTS, READ_TIMEOUT, Timeouts, hide_key
 
 if TYPE_CHECKING:
     import os
@@ -83,7 +83,7 @@ def record(
         The folder; else ``BEATRA_CASSETTE``, else ``beatra.cassette`` in the working directory. What is asked again
         replaces what was recorded of it before; the rest stays.
     refresh : bool, default False
-        Begin with an empty cassette.
+        Begin anew: the first exchange takes the place of all that was recorded before.
     once : bool, default False
         Replay where the cassette is there already, and record otherwise.
     speed : float, optional
@@ -111,15 +111,16 @@ def record(
     ...     bn.chat("Say hi in five words.")
     """
     hidden, api_key = hide_key(api_key), None
-    if refresh:
-        taped = Settings.resolve(hidden, base_url=base_url, mode="record", cassette=path).cassette
-        assert taped is not None  # noqa: S101 - in this mode there is one
-        erase(taped)
+    if refresh and once:
+        raise InvalidInput(
+            "A recording is made once or anew, not both.",
+            hint="once=True keeps what is there; refresh=True replaces it.",
+        )
     return Taping(
         Client(
             hidden,
             base_url=base_url,
-            mode="once" if once else "record",
+            mode="once" if once else "refresh" if refresh else "record",
             timeout=timeout,
             max_attempts=max_attempts,
             journal=journal,

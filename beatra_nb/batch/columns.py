@@ -1,8 +1,8 @@
 """Answers as columns: which there are, of what type, and how they join a frame of any library.
 
 Each library is given its own types: nullable integers, categories of a known set, moments in UTC, structs for
-nested data. Where something has no such type, the column holds Python objects, or JSON in Arrow: an answer that was
-paid for is never lost to its column. Libraries are loaded only when they made the frame.
+nested data. Where something has no such type, the column holds Python objects in pandas, and JSON elsewhere: an
+answer that was paid for is never lost to its column. Libraries are loaded only when they made the frame.
 """
 
 from __future__ import annotations
@@ -211,12 +211,12 @@ def _pandas_array(pd: Any, column: Column) -> Any:  # noqa: ANN401
 
 
 def _polars_series(pl: Any, column: Column) -> Any:  # noqa: ANN401
-    try:
+    with contextlib.suppress(Exception):  # polars has errors of its own
         sort, values = fitted(sort_of(column.kind), column.values)
-        kind = _polars_type(pl, sort)
-        return pl.Series(column.name, column.values if kind == pl.Object else values, dtype=kind, strict=True)
-    except Exception:  # polars has errors of its own: what does not fit is kept as it is
-        return pl.Series(column.name, column.values, dtype=pl.Object)
+        if (kind := _polars_type(pl, sort)) is not None:
+            return pl.Series(column.name, values, dtype=kind, strict=True)
+    # Objects in polars can be neither filtered nor saved.
+    return pl.Series(column.name, _as_json(column.values), dtype=pl.String)
 
 
 def _polars_type(pl: Any, sort: Sort) -> Any:  # noqa: ANN401
@@ -239,10 +239,12 @@ def _polars_type(pl: Any, sort: Sort) -> Any:  # noqa: ANN401
         case "decimal":
             return pl.Decimal(PLACES, sort.inner[0] if sort.inner else 0)
         case "list":
-            return pl.List(_polars_type(pl, sort.inner[0]))
+            inner = _polars_type(pl, sort.inner[0])
+            return None if inner is None else pl.List(inner)
         case "struct":
-            return pl.Struct({name: _polars_type(pl, each) for name, each in sort.inner})
-    return simple.get(sort.name, pl.Object)
+            inside = {name: _polars_type(pl, each) for name, each in sort.inner}
+            return None if None in inside.values() else pl.Struct(inside)
+    return simple.get(sort.name)
 
 
 def _arrow_array(pa: Any, column: Column) -> Any:  # noqa: ANN401

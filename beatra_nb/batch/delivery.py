@@ -190,21 +190,23 @@ def kept_of(body: bytes, outcome: Outcome) -> Kept:
 
 def outcome_of(kept: Kept, data: object = None) -> Outcome:
     """Return a row that was kept."""
+    # Taken apart at once: a hundred thousand of them are read back, and each look at a name costs as much as a value.
+    (position, _, generation, _, text, request_id, model, credits, prompt_tokens, completion_tokens, attempts,
+     elapsed, error, flags, _) = kept  # fmt: skip
     return Outcome(
-        kept.position,
-        kept.text,
+        position,
+        text,
         data,
-        kept.request_id,
-        kept.model,
-        money(kept.credits),
-        kept.prompt_tokens,
-        kept.completion_tokens,
-        kept.attempts,
-        kept.elapsed,
-        None if kept.error is None else Trouble.from_json(kept.error),
-        deduped=bool(kept.flags & DEDUPED),
-        stored=True,
-        generation=kept.generation,
-        sandbox=bool(kept.flags & SANDBOX),
-        cut=bool(kept.flags & CUT),
+        request_id,
+        model,
+        money(credits),
+        prompt_tokens,
+        completion_tokens,
+        attempts,
+        elapsed,
+        None if error is None else Trouble.from_json(error),
+        bool(flags & DEDUPED),
+        True,  # stored
+        generation,
+        bool(flags & SANDBOX),
     )

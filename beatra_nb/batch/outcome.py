@@ -67,7 +67,7 @@ class Trouble:
         # One that had come before, and could not be mended, lies ready under the row's key: nobody pays for it again.
         doubtful = doubtful or error.paid is not None
         # A row has its key by itself: what a single call's hint says about keys is of no use here.
-        hint = None if error.hint is not None and "idempotency_key=" in error.hint else error.hint
+        hint = None if error.hint is not None and "idempotency_key" in error.hint else error.hint
         return cls(type(error).__name__, error.message, code, error.retryable, doubtful, hint)
 
     @property

@@ -132,7 +132,12 @@ class BaseClient(seams.Showable, abc.ABC):
         replays = settings.mode == "replay"
         real = seams.journal().jobs if settings.journal and not replays else None
         return seams.tape(
-            settings.cassette, replays=replays, speed=settings.speed, jobs=settings.journal, real=real
+            settings.cassette,
+            replays=replays,
+            refresh=settings.refresh,
+            speed=settings.speed,
+            jobs=settings.journal,
+            real=real,
         )
 
     def check_tape(self) -> None:

@@ -36,10 +36,10 @@ class Client(TaskVerbs):
         The key; else ``BEATRA_API_KEY``. White space around it is dropped.
     base_url : str, optional
         Where the service is; else ``BEATRA_BASE_URL``, else the live service.
-    mode : {"auto", "live", "sandbox", "record", "replay", "once"}, optional
+    mode : {"auto", "live", "sandbox", "record", "replay", "once", "refresh"}, optional
         Who answers; else ``BEATRA_MODE``, else ``"auto"``: live with a key, otherwise the sandbox. ``"record"`` is
         the same, and writes each exchange to a cassette; ``"replay"`` answers from one, without a key or a network;
-        ``"once"`` replays where there is a cassette, and records otherwise.
+        ``"once"`` replays where there is a cassette, and records otherwise; ``"refresh"`` records anew.
     timeout : float or Timeouts, default 60
         Seconds without a sign of life before a call fails; ``Timeouts`` sets each kind apart.
     max_attempts : int, default 4

@@ -43,6 +43,11 @@ MOST_WAITS = 30  # refusals that one call bears with, where it bears with any
 NOT_TWICE = (
     "The service may have done the work: call again with idempotency_key={!r}, and it is not paid twice."
 )
+# On a cassette, where the same words are shown again: a key is new each time.
+NOT_TWICE_TAPED = (
+    "The service may have done the work: called again with the idempotency_key that bn.journal() shows, it is not "
+    "paid twice."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +336,8 @@ def send(context: Context, call: Call) -> Flow[Sent]:
         )
         if pause is None:
             if isinstance(outcome, Failure) and outcome.retryable and repeat_with is not None and arrived:
-                error.hint = f"{error.hint} {NOT_TWICE.format(repeat_with)}"
+                told = NOT_TWICE.format(repeat_with) if error.taped is None else NOT_TWICE_TAPED
+                error.hint = f"{error.hint} {told}"
             raise error
         before += pause + (reel.offset if reel is not None else 0.0)
         yield Pause(pause)

@@ -192,13 +192,13 @@ def batch(client: BaseClient, data: Any, prompt: Any, **settings: Any) -> Batch:
     return Batch.of(client, data, prompt, **settings)
 
 
-def tape(path: Path, *, replays: bool, speed: float, jobs: bool, real: Jobs | None) -> Tape:
+def tape(path: Path, *, replays: bool, refresh: bool, speed: float, jobs: bool, real: Jobs | None) -> Tape:
     """What a client records to or replays from."""
     from beatra_nb.core.taping.tape import Tape
     from beatra_nb.store.cassettes.cassette import Cassette
     from beatra_nb.store.cassettes.session import SessionJobs
 
-    return Tape(Cassette(path), replays, speed, SessionJobs(real) if jobs else None)
+    return Tape(Cassette(path, refresh=refresh), replays, speed, SessionJobs(real) if jobs else None)
 
 
 def asked(method: str, path: str, query: str, body: Any) -> Asked:  # noqa: ANN401

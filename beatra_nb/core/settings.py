@@ -3,7 +3,7 @@
 ==========================  =========================================================================
 ``BEATRA_API_KEY``          the key; without one, ``mode="auto"`` goes to the sandbox
 ``BEATRA_BASE_URL``         where the service is, if not at its usual address
-``BEATRA_MODE``             ``auto`` (default), ``live``, ``sandbox``, ``record``, ``replay`` or ``once``
+``BEATRA_MODE``             ``auto`` (default), ``live``, ``sandbox``, ``record``, ``replay``, ``once`` or ``refresh``
 ``BEATRA_CASSETTE``         where exchanges are recorded to or replayed from (default ``beatra.cassette``)
 ``BEATRA_SPEED``            how fast a replay goes: 1 (default) as recorded, 0 without waiting
 ``BEATRA_HOME``             where the journal and the sandbox's weights live, instead of the user's data dir
@@ -41,7 +41,8 @@ CASSETTE = "beatra.cassette"  # in the working directory: beside the notebook
 FASTEST = 1000.0
 
 Mode = Literal["live", "sandbox", "record", "replay"]
-MODES = ("auto", "live", "sandbox", "record", "replay", "once")
+MODES = ("auto", "live", "sandbox", "record", "replay", "once", "refresh")
+TAPED = ("record", "replay", "once", "refresh")  # what there is a cassette for
 
 
 class Secret:
@@ -143,6 +144,8 @@ class Settings:
         Where exchanges are recorded to or replayed from.
     speed : float
         How fast a replay goes.
+    refresh : bool
+        Whether the first exchange takes the place of all that the cassette has.
     """
 
     mode: Mode
@@ -154,6 +157,7 @@ class Settings:
     told: bool = True  # False when the sandbox was chosen for want of a key, and the user should hear of it
     cassette: Path | None = None
     speed: float = 1.0
+    refresh: bool = False
 
     @classmethod
     def resolve(
@@ -182,8 +186,9 @@ class Settings:
                 f"mode must be {', '.join(map(repr, MODES[:-1]))} or {MODES[-1]!r}, not {_short(wanted)}.",
                 hint="Pass mode= to bn.connect(), or set BEATRA_MODE.",
             )
-        taped = _cassette(cassette) if wanted in ("record", "replay", "once") else None
+        taped = _cassette(cassette) if wanted in TAPED else None
         pace = _speed(speed)
+        refresh = wanted == "refresh"
         if wanted == "once":
             wanted = "replay" if taped is not None and (taped / "tape.jsonl").is_file() else "record"
         key = clean_key(api_key if api_key is not None else hide_key(_env("BEATRA_API_KEY")))
@@ -198,9 +203,10 @@ class Settings:
         if wanted == "replay":
             # Neither a key nor an address: nothing is sent.
             return cls("replay", None, None, Timeouts.of(timeout), max_attempts, journal, told, taped, pace)
-        if wanted == "record":
+        if wanted in ("record", "refresh"):
             where = clean_url(url or BASE_URL) if key else None
-            return cls("record", where, key, Timeouts.of(timeout), max_attempts, journal, told, taped, pace)
+            times = Timeouts.of(timeout)
+            return cls("record", where, key, times, max_attempts, journal, told, taped, pace, refresh)
         if wanted == "auto":
             wanted = "live" if key else "sandbox"
             told = wanted == "live"

@@ -163,8 +163,10 @@ class Template:
         """
         values = named(values)
         return "".join(
-            piece if isinstance(piece, str) else piece.fill(lookup(piece.name, values))
-            for piece in self._pieces
+            [
+                piece if isinstance(piece, str) else piece.fill(lookup(piece.name, values))
+                for piece in self._pieces
+            ]
         )
 
 

@@ -1,6 +1,6 @@
 """Many calls at once, beside httpx, aiohttp, the openai SDK and chatlas; and what a checkpoint costs.
 
-``python -m tests.benchmarks.bench_batch [--calls 2000] [--rows 100000] [--rounds 3] [--only calls|rows]``
+``python -m tests.benchmarks.bench_batch [--calls 2000] [--rows 100000] [--rounds 3] [--only calls|rows|resume]``
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import gc
 import os
+import random
 import resource
 import statistics
 import tempfile
@@ -230,7 +231,6 @@ def many_rows(rows: int, active: int = 64) -> None:
         size = path.stat().st_size / 2**20
         kept.clear()
         gc.collect()
-        again = min(run(rows, path, []) for _ in range(2))
         few = max(1000, rows // 10)
         pairs = [(run(few, False, []), run(few, True, [])) for _ in range(5)]
     price = statistics.median(b / a for a, b in pairs) - 1
@@ -241,10 +241,54 @@ def many_rows(rows: int, active: int = 64) -> None:
             ["rows a second, with a checkpoint", f"{rows / whole:.0f}", ""],
             ["memory growth, MiB (every outcome kept)", f"{growth:.0f}", verdict(growth, 150)],
             ["throughput that the checkpoint costs", f"{100 * price:.0f} %", verdict(price, 0.15)],
-            ["resume of the finished run, s", f"{again:.2f}", verdict(again, 3)],
             ["size of the file, MiB", f"{size:.0f}", ""],
         ],
     )
+
+
+def resume(rows: int, rounds: int) -> None:
+    """Measure how a finished run is read back: nothing is sent, so that no server is needed."""
+    from beatra_nb.batch import engine, keys
+    from beatra_nb.batch.asks import Asker
+    from beatra_nb.store.checkpoint import Checkpoint, Kept
+
+    asker = Asker.of(f"Row {{n}}: {PROMPT}")
+    shuffled = [*range(rows)]
+    random.Random(7).shuffle(shuffled)
+    orders = {
+        "as it was": range(rows),
+        "with a row left out at the top": range(1, rows),
+        "shuffled": shuffled,
+    }
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, order in orders.items():
+            took = []
+            for number in range(rounds + 1):  # the first one pays for imports
+                path = Path(folder) / f"{number}.beatra"
+                with Checkpoint.open(path, {"prompt": PROMPT}) as kept:
+                    for start in range(0, rows, 2000):
+                        some = [
+                            (at, asker.request({"n": at})) for at in range(start, min(start + 2000, rows))
+                        ]
+                        kept.write(
+                            [
+                                Kept(at, keys.body_digest(each), 0, True, f"Hi, number {at}!", f"req_{at:024d}",
+                                     "auto", "0.25", 9, 5, 1, 0.05, None, 0)
+                                for at, each in some
+                            ]
+                        )  # fmt: skip
+                jobs = (engine.Job(at, asker.request({"n": n})) for at, n in enumerate(order))
+                gc.collect()
+                cpu, wall = time.process_time(), time.perf_counter()
+                done = asyncio.run(batch("http://127.0.0.1:9", jobs, 64, checkpoint=path, journal=True))
+                took.append((time.perf_counter() - wall, time.process_time() - cpu))
+                assert done == len(order), done
+                path.unlink()
+            wall, cpu = min(took[1:])
+            bound = verdict(wall, 3) if name == "as it was" else ""
+            lines.append([name, f"{wall:.2f}", f"{cpu:.2f}", bound])
+    show(f"a finished run of {rows} rows is read back: best of {rounds}", ["", "s", "CPU s", "bound"], lines)
 
 
 def peak() -> float:
@@ -257,13 +301,15 @@ def main() -> None:
     options.add_argument("--calls", type=int, default=2000)
     options.add_argument("--rows", type=int, default=100_000)
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--only", choices=("calls", "rows"))
+    options.add_argument("--only", choices=("calls", "rows", "resume"))
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ["BEATRA_HOME"] = home
-        if chosen.only != "calls":
+        if chosen.only in (None, "rows"):
             many_rows(chosen.rows)  # first: what the others load is not its memory
-        if chosen.only != "rows":
+        if chosen.only in (None, "rows", "resume"):
+            resume(chosen.rows, chosen.rounds)
+        if chosen.only in (None, "calls"):
             many_calls(chosen.calls, 0.05, 64, chosen.rounds, 0.88, 0.4)
             many_calls(chosen.calls, 0.2, 256, chosen.rounds, 0.8, 0.4)
 

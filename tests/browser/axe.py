@@ -45,9 +45,21 @@ IN_SIGHT = """async nodes => {
         }
         return false;
     };
-    const until = performance.now() + 3000; // what scrolls within a widget stays cut
-    do await new Promise(resolve => setTimeout(resolve, 50));
-    while (nodes.some(cut) && performance.now() < until);
+    // What scrolls within a widget stays cut: there it ends when nothing has moved for a while.
+    const places = () => nodes.map(node => {
+        const bottoms = [];
+        for (let up = node; up; up = up.parentElement ?? up.getRootNode().host)
+            bottoms.push(up.getBoundingClientRect().bottom);
+        return bottoms;
+    }).join();
+    let still = 0;
+    for (let turn = 0, before = places(); turn < 60 && still < 12; turn++) {
+        await new Promise(resolve => setTimeout(resolve, 50));
+        if (!nodes.some(cut)) return;
+        const now = places();
+        still = now === before ? still + 1 : 0;
+        before = now;
+    }
 }"""
 RUN = """async ([nodes, tags, off, harmless]) => {
     // Transitions of a theme that has just changed would be measured half-way.

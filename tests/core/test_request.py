@@ -31,6 +31,37 @@ class Strange(BaseModel):
     call: Callable[[], int]
 
 
+MESSAGES = st.lists(
+    st.one_of(
+        st.builds(
+            lambda role, text: {"role": role, "content": text}, st.sampled_from(["system", "user"]), st.text()
+        ),
+        st.builds(lambda text: {"content": text, "role": "user"}, st.text()),
+        st.builds(
+            lambda text: {"role": "user", "content": [{"type": "text", "text": text}], "n": 1.5}, st.text()
+        ),
+    ),
+    max_size=4,
+)
+
+
+@given(st.lists(MESSAGES, min_size=1, max_size=3), st.sampled_from(["auto", 'a "messages":[] model', "ü\n"]))
+def test_rows_are_encoded_as_any_other_body(rows: list[list[dict[str, Any]]], model: str) -> None:
+    base = ChatRequest.of("Hi", model=model, temperature=0.5, seed=3, stop=['"messages":['])
+    for messages in rows:
+        request = base.about(messages)
+        assert request.body == {**base.body, "messages": messages}
+        assert request.json == encode(request.body)
+        assert [*json.loads(request.json)] == [*base.body]
+
+
+def test_a_row_that_cannot_be_sent_says_so() -> None:
+    base = ChatRequest.of("Hi")
+    for content, what in (("half \ud83d", "lone surrogate"), ([float("nan")], "cannot be sent as JSON")):
+        with pytest.raises(bn.InvalidInput, match=f"'messages' .*{what}"):
+            base.about([{"role": "user", "content": content}])
+
+
 def test_a_text_becomes_a_message() -> None:
     request = ChatRequest.of("Hi", system="Be brief.")
     assert request.body == {

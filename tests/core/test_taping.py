@@ -317,9 +317,45 @@ async def test_verbs_record_and_replay_and_come_back(cassette: Path, monkeypatch
     assert live.sandbox
     taping.stop()
     assert verbs.default_client() is before
+    before = lines(cassette)
+    with pytest.raises(bn.ConfigurationError):
+        bn.record(cassette, refresh=True, speed=-1)
+    with pytest.raises(bn.InvalidInput, match="once or anew"):
+        bn.record(cassette, refresh=True, once=True)
+    with (
+        bn.sandbox.start(engine="scripted", faults=True) as box,
+        bn.record(cassette, refresh=True, api_key="not-this-one", base_url=box.base_url),
+        pytest.raises(bn.AuthenticationError),
+    ):
+        bn.chat("Hi", seed=1)
+    assert lines(cassette) == before, "what was recorded is there until there is something better"
     with bn.record(cassette, refresh=True):
         bn.chat("Anew", seed=1)
     assert [line["request"]["body"]["messages"][0]["content"] for line in lines(cassette)[1:]] == ["Anew"]
+
+
+def test_failures_that_may_have_been_paid_look_the_same_in_a_replay(cassette: Path) -> None:
+    def shown(client: bn.Client) -> list[str]:
+        views = []
+        for prompt in ("one", "Tell me about dogs"):
+            with pytest.raises(bn.BeatraError) as caught:
+                client.chat(prompt, stream=len(prompt) > 3)
+            views.append(caught.value._repr_html_())
+        return views
+
+    with bn.sandbox.start(engine="scripted", faults=True) as box:
+        box.inject("reset:after;on=chat")
+        box.inject("stall:2;on=chat")
+        where: dict[str, Any] = {
+            "base_url": box.base_url,
+            "timeout": bn.Timeouts(read=0.5),
+            "max_attempts": 1,
+        }
+        with bn.Client(box.api_key, mode="record", cassette=cassette, **where) as client:
+            before = shown(client)
+    with bn.Client(mode="replay", cassette=cassette, speed=0, max_attempts=1) as client:
+        assert shown(client) == before
+    assert "bn.journal()" in before[0]
 
 
 def test_jobs_are_recorded_for_good_and_replayed_without_a_trace(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beatra_nb.core.errors import ConfigurationError
-from beatra_nb.store.cassettes.cassette import Cassette, erase
+from beatra_nb.store.cassettes.cassette import Cassette
 from beatra_nb.store.cassettes.exchange import Asked, Exchange, Trouble, Unreadable
 from beatra_nb.store.cassettes.nearest import difference
 
@@ -215,7 +215,8 @@ def test_other_things_are_not_taken_for_a_cassette(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigurationError, match="no cassette"):
         Cassette(tmp_path)
-    erase(tmp_path)
+    with pytest.raises(ConfigurationError, match="no cassette"):
+        Cassette(tmp_path, refresh=True)
     with pytest.raises(ConfigurationError, match="is a file"):
         Cassette(tmp_path / "thesis.txt")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
@@ -239,12 +240,18 @@ def test_what_threads_write_stands_in_whole_lines(tmp_path: Path) -> None:
     assert len(Cassette(tmp_path / "a.cassette")) == 240
 
 
-def test_erasing_takes_the_tape_and_its_files_alone(tmp_path: Path) -> None:
-    path = folder(tmp_path, HEAD)
+@pytest.mark.parametrize("tape", [HEAD, "{damaged"])
+def test_a_refreshed_cassette_loses_nothing_before_there_is_something_new(tmp_path: Path, tape: Any) -> None:
+    path = folder(tmp_path, tape)
     (path / "media").mkdir()
     (path / "README.md").write_text("how this was made")
-    erase(path)
-    assert [each.name for each in path.iterdir()] == ["README.md"]
+    before = (path / "tape.jsonl").read_bytes()
+    cassette = Cassette(path, refresh=True)
+    assert (path / "tape.jsonl").read_bytes() == before
+    cassette.begin("https://api.example.com/v1", "live")
+    cassette.close()
+    assert len((path / "tape.jsonl").read_bytes().splitlines()) == 1
+    assert sorted(each.name for each in path.iterdir()) == ["README.md", "tape.jsonl"]
 
 
 def said(path: Path, *keys: str | None) -> list[object]:

@@ -67,6 +67,7 @@ class _Take:
             self.end(left=True)
             return
         error.reel = self.reel  # type: ignore[union-attr]
+        self._pieces.append((self.reel.offset, b""))  # it may have been silent for long before that
         self.end(trouble=trouble)
 
     def end(self, *, trouble: tuple[str, str] | None = None, left: bool = False) -> None:

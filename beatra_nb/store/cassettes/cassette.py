@@ -54,6 +54,8 @@ class Cassette:
     ----------
     path : path
         The folder; it need not be there before something is recorded.
+    refresh : bool
+        Whether the first exchange that is recorded takes the place of all that is there.
 
     Attributes
     ----------
@@ -63,7 +65,7 @@ class Cassette:
         Who answered: ``"live"`` or ``"sandbox"``; empty for a tape with nothing on it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, refresh: bool = False) -> None:
         self.path = Path(path).expanduser().absolute()
         self.base_url, self.source = BASE_URL, ""
         self._lock = threading.RLock()
@@ -72,12 +74,13 @@ class Cassette:
         self._asked = 0
         self._written: set[str] = set()  # the ids of what was recorded just now
         self._session = ""
+        self._refresh = refresh
         self._handle: int | None = None
         if self.path.exists() and not self.path.is_dir():
             raise ConfigurationError(f"{self.name} is a file; a cassette is a folder.", hint=_ELSEWHERE)
-        if self.exists:
+        if self.exists and not refresh:
             self._read()
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif not self.exists and self.path.is_dir() and any(self.path.iterdir()):
             raise ConfigurationError(
                 f"{self.name} is a folder with other things in it, and no cassette.", hint=_ELSEWHERE
             )
@@ -144,6 +147,11 @@ class Cassette:
 
     # Recording
 
+    @property
+    def at_stake(self) -> bool:
+        """Whether the next exchange that is written takes the place of all that is there."""
+        return self._refresh and not self._session and self.exists
+
     def begin(self, base_url: str, source: str) -> None:
         """Begin a recording: what is written from now on replaces what was recorded of the same requests."""
         with self._lock:
@@ -151,6 +159,8 @@ class Cassette:
                 return
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
+                if self._refresh:  # not before: what was recorded has cost something, and the call may fail
+                    self._erase()
                 self._handle = handle = os.open(self.path / TAPE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 self._ends = weakref.finalize(self, os.close, handle)  # mostly, nobody closes a cassette
                 _cut_torn_line(handle)
@@ -177,6 +187,12 @@ class Cassette:
             if key is not None:
                 self._turns[key] = self._asked
             return self._asked
+
+    def _erase(self) -> None:
+        """Take away what was recorded before; nothing else that is in the folder is touched."""
+        (self.path / TAPE).unlink(missing_ok=True)
+        if (self.path / "media").is_dir() and not (self.path / "media").is_symlink():
+            shutil.rmtree(self.path / "media")
 
     def write(self, exchange: Exchange, scrub: Scrubber = NOTHING) -> None:
         """Add an exchange; a body that is a file goes to a file of its own."""
@@ -280,16 +296,6 @@ class Cassette:
 
 
 _ELSEWHERE = "Choose another folder for it: bn.record('name.cassette'), or BEATRA_CASSETTE."
-
-
-def erase(path: str | os.PathLike[str]) -> None:
-    """Take away what a cassette holds, so that it can be recorded anew; nothing else is touched."""
-    folder = Path(path).expanduser().absolute()
-    if not (folder / TAPE).is_file():
-        return
-    (folder / TAPE).unlink()
-    if (folder / "media").is_dir() and not (folder / "media").is_symlink():
-        shutil.rmtree(folder / "media")
 
 
 def _value(data: bytes) -> Any:  # noqa: ANN401
