@@ -316,7 +316,8 @@ class Batch:
             raise self._interrupted(result)
         trouble = tally.trouble or (self._raised.error if self._raised else None)
         assert trouble is not None  # noqa: S101
-        raise _error(trouble, result, self._how_to_go_on(), self._raised)
+        how = "" if trouble.type == "NotRecorded" else self._how_to_go_on()
+        raise _error(trouble, result, how, self._raised)
 
     def _result(self, tally: Tally) -> BatchResult:
         outcomes = [*self._kept.values(), *self._outcomes]

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 GRACE = 0.8  # seconds that calls under way have to come home after the first word to stop
 HOPELESS = 32  # rows in a row that failed where asking again might help: nobody is there, so the batch stops
+AHEAD = 64  # rows that are read before there is a place for them, where a run goes on
 MOMENT = 0.005  # seconds of rows that are made or read back, before others have a turn
 
 W = TypeVar("W")
@@ -116,9 +117,8 @@ class Books(ABC, Generic[W]):
             journal=self.delivery.queue if batched is not None else journal,
             bear_with=frozenset({"rate_limited"}),
         )
-        self._shelf = Shelf(
-            self.delivery, empty=checkpoint is None or not checkpoint.resumed, moving=run_id is None
-        )
+        self._resumed = checkpoint is not None and checkpoint.resumed
+        self._shelf = Shelf(self.delivery, empty=not self._resumed, moving=run_id is None)
         # A digest → what it was answered, or who waits for the answer.
         self._same: dict[bytes, Outcome | list[int]] | None = {} if dedupe else None
         self._news = asyncio.Event()
@@ -143,7 +143,8 @@ class Books(ABC, Generic[W]):
     async def run(self, jobs: Iterable[Job] | AsyncIterable[Job], blocking: bool | None = None) -> Tally:
         """Run the batch to its end."""
         began = time.monotonic()
-        self._intake = intake_of(jobs, blocking=blocking)
+        # Rows that were asked about before mostly need no place: to hand over each by itself would take far longer.
+        self._intake = intake_of(jobs, blocking=blocking, ahead=AHEAD if self._resumed else 1)
         self.turns = Turns(self._intake, self._shelf, self._same)
         leave = self.stop.listen(self._told_to_stop)
         feeder = self.loop.create_task(self.feed())

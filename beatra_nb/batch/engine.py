@@ -137,10 +137,10 @@ class _Here(Books[PacedRun[Reply]]):
                 run = self._run_of(row, wave)
                 self.begin(self._lane(row, run), run)
                 wave = None  # the place is the row's now
-                if self.room is not None:
-                    await asyncio.sleep(
-                        0
-                    )  # it sets aside what it may cost before there is room for the next one
+                if (
+                    self.room is not None
+                ):  # it sets aside what it may cost before there is room for the next one
+                    await asyncio.sleep(0)
                 while len(self.under_way) >= self._most:
                     await self.one_less()
                 wave = await self._place()

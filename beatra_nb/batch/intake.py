@@ -36,7 +36,9 @@ class Intake(Protocol[T_co]):
         """Let go of the source; called when nobody waits for a row any more."""
 
 
-def intake_of(source: Iterable[T] | AsyncIterable[T], *, blocking: bool | None = None) -> Intake[T]:
+def intake_of(
+    source: Iterable[T] | AsyncIterable[T], *, blocking: bool | None = None, ahead: int = 1
+) -> Intake[T]:
     """Return what reads a source.
 
     Parameters
@@ -45,12 +47,14 @@ def intake_of(source: Iterable[T] | AsyncIterable[T], *, blocking: bool | None =
         The rows.
     blocking : bool or None
         Whether asking it for a row may take a while; by default, whether it is no list or tuple.
+    ahead : int
+        How many rows a thread may read before they are asked for.
     """
     if isinstance(source, AsyncIterable):
         return _Awaited(source)
     if blocking is None:
         blocking = not isinstance(source, list | tuple)
-    return _Threaded(source) if blocking else _Plain(source)
+    return _Threaded(source, ahead) if blocking else _Plain(source)
 
 
 class _Plain(Generic[T]):
@@ -100,9 +104,9 @@ class _Awaited(Generic[T]):
 
 
 class _Threaded(Generic[T]):
-    """Rows that a thread reads. It runs ahead by one row at the most, and stops for good when it is not asked."""
+    """Rows that a thread reads. It runs ahead by so many at the most, and stops for good when it is not asked."""
 
-    def __init__(self, source: Iterable[T]) -> None:
+    def __init__(self, source: Iterable[T], ahead: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._wanted = threading.Semaphore(0)
         self._ready: deque[tuple[T | None, BaseException | None]] = deque()
@@ -112,7 +116,7 @@ class _Threaded(Generic[T]):
         # A daemon: a source that blocks for ever must not keep the interpreter from ending.
         self._thread = threading.Thread(target=self._read, args=(source,), name="beatra-nb rows", daemon=True)
         self._thread.start()
-        self._wanted.release()
+        self._wanted.release(ahead)
 
     async def next(self) -> T | None:
         while not self.ready():
@@ -133,7 +137,7 @@ class _Threaded(Generic[T]):
         if row is None:
             self._over = True
             return None
-        self._wanted.release()  # the next one, while this one is on its way
+        self._wanted.release()  # another one, while this one is on its way
         return row
 
     def close(self) -> None:
@@ -163,7 +167,8 @@ class _Threaded(Generic[T]):
 
     def _hand_over(self, row: T | None, problem: BaseException | None) -> None:
         self._ready.append((row, problem))
-        self._tell(self._arrived.set)
+        if len(self._ready) <= 1:  # or nobody waits: there was one before it
+            self._tell(self._arrived.set)
 
     def _tell(self, what: Callable[[], Any]) -> None:
         try:

@@ -444,7 +444,10 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(
     assert max(effects.values()) == 1
 
 
-def test_a_batch_is_recorded_and_replayed(talk: bn.Client, tmp_path: Path) -> None:
+def test_a_batch_is_recorded_and_replayed(
+    talk: bn.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEATRA_SANDBOX_ENGINE", "scripted")
     tape = tmp_path / "rows.cassette"
     frame = pd.DataFrame({"word": WORDS})
     with bn.Client(mode="record", cassette=tape) as client:
@@ -488,7 +491,10 @@ async def test_a_cancelled_batch_keeps_what_is_finished(atalk: bn.AsyncClient) -
     assert last.stopped is not None
 
 
-def test_the_sandboxes_answers_are_not_taken_for_the_services(talk: bn.Client, tmp_path: Path) -> None:
+def test_the_sandboxes_answers_are_not_taken_for_the_services(
+    talk: bn.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEATRA_SANDBOX_ENGINE", "scripted")
     file = tmp_path / "c.beatra"
     talk.map(WORDS, SAY, checkpoint=file, progress=False)
     with bn.Client(mode="sandbox") as other, pytest.raises(bn.CheckpointError, match="answered by"):
