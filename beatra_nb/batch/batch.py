@@ -79,7 +79,7 @@ class Batch:
         self._skip: frozenset[int] = frozenset()
         self._kept: dict[int, Outcome] = {}
         self._raised: Outcome | None = None
-        self._generations: dict[int, int] = {}
+        self._before: dict[int, Outcome] = {}
         self._run_id: str | None = None
         self._refused: Budget | None = None  # the budget that had no room for a row the last time
 
@@ -280,11 +280,16 @@ class Batch:
             position += 1
 
     def _job(self, position: int, row: object) -> Job:
-        generation = self._generations.get(position, 0)
+        generation, doubtful = (
+            0,
+            self._run_id is not None,
+        )  # it may have been under way when the batch was stopped
+        if (before := self._before.get(position)) is not None:
+            generation, doubtful = before.next_generation, before.doubtful
         if position == 0:
             self.asker.check(self.rows, row)
         try:
-            return Job(position, self.asker.request(row), generation)
+            return Job(position, self.asker.request(row), generation, doubtful=doubtful)
         except BeatraError as error:
             return Job(position, error.with_traceback(None), generation)
 
@@ -390,7 +395,7 @@ class Batch:
             batch.budget = self.budget if budget is None else _budget(budget)
             batch._skip = done
             batch._kept = {out.position: out for out in outcomes if out.position in done}
-            batch._generations = {out.position: out.next_generation for out in outcomes}
+            batch._before = {out.position: out for out in outcomes}
             batch._run_id = run_id
             for out in batch._kept.values():
                 batch._tally.add(dataclasses.replace(out, stored=True))

@@ -32,6 +32,7 @@ from beatra_nb.core import policy
 from beatra_nb.core.errors import BeatraError
 from beatra_nb.core.reply import Reply
 from beatra_nb.core.request import ChatRequest, parse_data
+from beatra_nb.store.checkpoint import UNASKED
 from beatra_nb.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Row:
     request: ChatRequest
     body: bytes
     generation: int
+    number: int
+    doubtful: bool
 
 
 class Books(ABC, Generic[W]):
@@ -118,7 +121,9 @@ class Books(ABC, Generic[W]):
             bear_with=frozenset({"rate_limited"}),
         )
         self._resumed = checkpoint is not None and checkpoint.resumed
-        self._shelf = Shelf(self.delivery, empty=not self._resumed, moving=run_id is None)
+        self._shelf = Shelf(
+            self.delivery, kept=checkpoint is not None, empty=not self._resumed, moving=run_id is None
+        )
         # A digest → what it was answered, or who waits for the answer.
         self._same: dict[bytes, Outcome | list[int]] | None = {} if dedupe else None
         self._news = asyncio.Event()
@@ -185,7 +190,9 @@ class Books(ABC, Generic[W]):
     def prepared(self, turn: Turn) -> Row | None:
         """Return a row as it is to be sent; None for one that needs no sending, or not now."""
         job, body, kept = turn
-        request, position, generation = job.request, job.position, job.generation
+        request, position, generation, number = job.request, job.position, job.generation, job.number
+        # Nothing is kept of those that were under way when an earlier run was killed.
+        doubtful = job.doubtful or (self._resumed and kept is None)
         if isinstance(request, BeatraError):
             self.delivery.add(b"", Outcome.of_error(position, generation, request))
             return None
@@ -199,6 +206,8 @@ class Books(ABC, Generic[W]):
                 self._report(outcome)
                 return None
             generation = max(generation, kept.generation if outcome is None else outcome.next_generation)
+            number = kept.number if kept.number != UNASKED else number
+            doubtful = doubtful or (outcome is not None and outcome.doubtful)
         if self._same is not None:
             known = self._same.get(body)
             if isinstance(known, list):
@@ -208,9 +217,10 @@ class Books(ABC, Generic[W]):
                 self.delivery.add(body, known.for_follower(position))
                 return None
             self._same[body] = []
-        generation = max(generation, self._shelf.generation(position, body))
-        key = keys.row_key(self.run_id, position, body, generation)
-        return Row(position, keys.keyed(request, key), body, generation)
+        if number is None:
+            number = self._shelf.number(position, body)
+        key = keys.row_key(self.run_id, number, body, generation)
+        return Row(position, keys.keyed(request, key), body, generation, number, doubtful)
 
     def begin(self, asking: Coroutine[Any, Any, None], what: W) -> None:
         """Have something under way."""
@@ -235,7 +245,9 @@ class Books(ABC, Generic[W]):
     def done(self, row: Row, outcome: Outcome, retry_after: float | None = None) -> None:
         """Take what became of a row, for itself and for those that go by it."""
         self._heed(outcome, retry_after)
-        self.delivery.add(row.body, outcome)
+        if row.doubtful:
+            outcome = outcome.still_in_doubt()
+        self.delivery.add(row.body, outcome, row.number)
         if self._same is not None:
             followers = self._same.get(row.body)
             self._same[row.body] = outcome

@@ -306,7 +306,7 @@ class _Spread(Books[list[Row]]):
             places, more = await self._muster()
             credits, tokens = self._accounts.allowance(rows, AHEAD * self._count)
             order = Order(
-                [parcel.packed(at, row.generation, row.request) for at, row in rows.items()],
+                [parcel.packed(at, row.generation, row.number, row.request) for at, row in rows.items()],
                 places,
                 more,
                 None if pace.rate is None else pace.rate / self._count,

@@ -303,8 +303,8 @@ class SharedGate(Gate):
 def _jobs(order: Order, begun: threading.Event) -> Iterator[Job]:
     """Yield the rows, and tell when the last one was taken."""
     try:
-        for position, generation, request in order.requests():
-            yield Job(position, request, generation)
+        for position, generation, number, request in order.requests():
+            yield Job(position, request, generation, number)
     finally:
         begun.set()
 

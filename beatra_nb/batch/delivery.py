@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from beatra_nb.batch.outcome import Outcome, Trouble, money
-from beatra_nb.store.checkpoint import CUT, DEDUPED, SANDBOX, Kept
+from beatra_nb.store.checkpoint import CUT, DEDUPED, SANDBOX, UNASKED, Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ class Delivery:
         self._journal = journal
         self.queue = JournalQueue() if journal is not None else None
         self.problem: Exception | None = None
-        self._rows: list[tuple[bytes, Outcome]] = []
+        self._rows: list[tuple[bytes, Outcome, int]] = []
         self._moves: list[Move] = []
         self._loop = asyncio.get_running_loop()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="beatra-nb checkpoint")
@@ -73,12 +73,12 @@ class Delivery:
         self._on_problem = on_problem
         self._closing = False
 
-    def add(self, body: bytes, outcome: Outcome) -> None:
-        """Take a finished row."""
+    def add(self, body: bytes, outcome: Outcome, number: int = UNASKED) -> None:
+        """Take a finished row; one that was sent has a number among those that ask the same."""
         if self._checkpoint is None:
             self._report(outcome)
         else:
-            self._rows.append((body, outcome))
+            self._rows.append((body, outcome, number))
             if len(self._rows) >= MOST_WAITING:
                 self._room.clear()
         self._schedule(GROUP if self._rows else JOURNAL_GROUP)
@@ -149,7 +149,7 @@ class Delivery:
             return
         self._room.set()
         try:
-            for _, outcome in rows:
+            for _, outcome, _ in rows:
                 self._report(outcome)
         except Exception as problem:
             self._give_up(problem)
@@ -159,14 +159,14 @@ class Delivery:
         self._room.set()
         self._on_problem(problem)
 
-    def _put(self, rows: list[tuple[bytes, Outcome]], moves: list[Move], entries: list[Entry]) -> None:
+    def _put(self, rows: list[tuple[bytes, Outcome, int]], moves: list[Move], entries: list[Entry]) -> None:
         if (rows or moves) and self._checkpoint is not None:
-            self._checkpoint.write([kept_of(body, outcome) for body, outcome in rows], moves)
+            self._checkpoint.write([kept_of(*row) for row in rows], moves)
         if entries and self._journal is not None:
             self._journal.record_many(entries)
 
 
-def kept_of(body: bytes, outcome: Outcome) -> Kept:
+def kept_of(body: bytes, outcome: Outcome, number: int = UNASKED) -> Kept:
     """Return a row as the checkpoint keeps it."""
     return Kept(
         outcome.position,
@@ -185,6 +185,7 @@ def kept_of(body: bytes, outcome: Outcome) -> Kept:
         (DEDUPED if outcome.deduped else 0)
         | (SANDBOX if outcome.sandbox else 0)
         | (CUT if outcome.cut else 0),
+        number,
     )
 
 
@@ -209,4 +210,6 @@ def outcome_of(kept: Kept, data: object = None) -> Outcome:
         True,  # stored
         generation,
         bool(flags & SANDBOX),
+        None,  # recorded: it was not asked now
+        bool(flags & CUT),
     )

@@ -27,15 +27,16 @@ def body_digest(request: ChatRequest) -> bytes:
     return hashlib.blake2b(request.json, digest_size=DIGEST).digest()
 
 
-def row_key(run: str, position: int, body: bytes, generation: int = 0) -> str:
+def row_key(run: str, number: int, body: bytes, generation: int = 0) -> str:
     """Return the idempotency key of a row: the same each time for the same row of the same run.
 
     Parameters
     ----------
     run : str
         The run's name.
-    position : int
-        The row's place in the data.
+    number : int
+        Which row it is of those that ask the same: so rows may be found in another order of the data. Where nothing
+        is kept, its place in the data will do.
     body : bytes
         The digest of what is sent: another body must never come under the same key.
     generation : int
@@ -48,7 +49,7 @@ def row_key(run: str, position: int, body: bytes, generation: int = 0) -> str:
     >>> row_key("run", 7, b"body") == row_key("run", 7, b"body", generation=1)
     False
     """
-    name = f"{run}/{position}/{generation}/".encode() + body
+    name = f"{run}/{number}/{generation}/".encode() + body
     word = hashlib.blake2b(name, digest_size=16, person=b"beatra_nb row").hexdigest()
     return f"{word[:8]}-{word[8:12]}-{word[12:16]}-{word[16:20]}-{word[20:]}"  # as all keys look
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +158,17 @@ class Outcome(seams.Showable):
     def next_generation(self) -> int:
         """The generation to ask this row again with: the same one where the answer may lie ready under its key."""
         return self.generation if self.error is None or self.error.doubtful else self.generation + 1
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether there may be an answer all the same, paid and ready under the row's key."""
+        return self.error is not None and self.error.doubtful
+
+    def still_in_doubt(self) -> Outcome:
+        """Return what became of a row that was in doubt before: a mere refusal does not say what came of it then."""
+        if self.error is None or self.error.final or self.error.doubtful:
+            return self
+        return replace(self, error=replace(self.error, doubtful=True))
 
     @classmethod
     def of_reply(cls, position: int, generation: int, reply: Reply) -> Outcome:

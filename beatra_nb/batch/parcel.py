@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from beatra_nb.batch.outcome import Outcome, Trouble
 from beatra_nb.core.errors import InvalidInput
@@ -31,6 +31,7 @@ _TOLD = tuple(each.name for each in fields(Outcome))
 _SHAPE = _ASKED.index("shape")
 _ask = attrgetter(*_ASKED)
 _tell = attrgetter(*_TOLD)
+Packed: TypeAlias = "tuple[int, int, int, tuple[Any, ...]]"
 _DATA, _TEXT = _TOLD.index("data"), _TOLD.index("text")
 
 
@@ -61,8 +62,8 @@ class Order:
 
     Attributes
     ----------
-    rows : list of (int, int, tuple)
-        Position, generation and request of each.
+    rows : list of (int, int, int, tuple)
+        Position, generation, number and request of each.
     places : int
         How many calls a worker may have under way at once.
     more : frozenset of str
@@ -75,7 +76,7 @@ class Order:
         When to stop: the partition's own part of the budgets.
     """
 
-    rows: list[tuple[int, int, tuple[Any, ...]]]
+    rows: list[Packed]
     places: int
     more: frozenset[str] = frozenset()
     rate: float | None = None
@@ -86,18 +87,19 @@ class Order:
     @property
     def shape(self) -> Shape | None:
         """What the rows' answers are to be."""
-        return self.rows[0][2][_SHAPE] if self.rows else None
+        return self.rows[0][3][_SHAPE] if self.rows else None
 
-    def requests(self) -> Iterator[tuple[int, int, ChatRequest]]:
+    def requests(self) -> Iterator[tuple[int, int, int, ChatRequest]]:
         """Yield the rows as they were."""
-        for position, generation, asked in self.rows:
+        for position, generation, number, asked in self.rows:
             known = dict(zip(_ASKED, asked, strict=True))
-            yield position, generation, ChatRequest(body=load(known["json"]), key="", wire_key="", **known)
+            request = ChatRequest(body=load(known["json"]), key="", wire_key="", **known)
+            yield position, generation, number, request
 
 
-def packed(position: int, generation: int, request: ChatRequest) -> tuple[int, int, tuple[Any, ...]]:
+def packed(position: int, generation: int, number: int, request: ChatRequest) -> Packed:
     """Return a row as an order takes it."""
-    return position, generation, _ask(request)
+    return position, generation, number, _ask(request)
 
 
 @dataclass(slots=True)

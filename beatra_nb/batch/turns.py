@@ -38,11 +38,17 @@ class Job:
         What is asked, or why it cannot be: then the row has failed, and nothing is sent.
     generation : int
         Which question about this row it is, where it was asked before (``Outcome.next_generation``).
+    number : int or None
+        Which one it is of the rows that ask the same, where somebody else has said so.
+    doubtful : bool
+        Whether the question may have been answered, and paid, without our knowing.
     """
 
     position: int
     request: ChatRequest | BeatraError
     generation: int = 0
+    number: int | None = None
+    doubtful: bool = False
 
 
 class Turn(NamedTuple):

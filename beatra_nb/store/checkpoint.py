@@ -34,6 +34,8 @@ PAGE = 2000  # rows read at a time
 TOGETHER = 48  # rows of one statement: 48 × 16 values are below every SQLite's bound
 SCATTERED = 500  # places of one statement
 
+UNASKED = -1  # the number of a row that was not sent
+
 DEDUPED, SANDBOX, CUT = 1, 2, 4  # what the flags of a row mean
 
 
@@ -56,8 +58,9 @@ class Kept(NamedTuple):
         Why there is no answer, as JSON.
     flags : int
         ``DEDUPED``, ``SANDBOX``, ``CUT``.
-    origin : int or None
-        The place that it was asked at, where it is at another one by now.
+    number : int
+        Which one it is of the rows that ask the same: its key follows from that. ``UNASKED`` for a row that was not
+        sent, but has the answer of another one.
     """
 
     position: int
@@ -74,11 +77,11 @@ class Kept(NamedTuple):
     elapsed: float
     error: str | None
     flags: int
-    origin: int | None = None
+    number: int = 0
 
 
 class Place(NamedTuple):
-    """Where a finished row is kept.
+    """Where a row is kept.
 
     Attributes
     ----------
@@ -86,21 +89,13 @@ class Place(NamedTuple):
         The digest of what was sent.
     position : int
         Its place in the data.
-    origin : int
-        The place that it was asked at.
-    generation : int
-        How often it had been asked anew.
+    finished : bool
+        Whether it need not be asked again.
     """
 
     body: bytes
     position: int
-    origin: int
-    generation: int
-
-    @classmethod
-    def of(cls, row: Kept) -> Place:
-        """Return where a row is."""
-        return cls(row.body, row.position, row.position if row.origin is None else row.origin, row.generation)
+    finished: bool
 
 
 class Move(NamedTuple):
@@ -125,8 +120,7 @@ _VALUES = f"({', '.join('?' * (len(Kept._fields) + 1))})"
 _MOVE = """
     WITH moves (body, before, after) AS (VALUES {})
     UPDATE OR IGNORE rows SET
-        position = (SELECT after FROM moves WHERE before = rows.position AND moves.body = rows.body),
-        origin = coalesce(origin, position)
+        position = (SELECT after FROM moves WHERE before = rows.position AND moves.body = rows.body)
     WHERE run = ? AND (position, body) IN (SELECT before, body FROM moves)
 """
 
@@ -270,13 +264,18 @@ class Checkpoint:
         return {name: found[name] for name in names if name in found}
 
     def places(self, first: int = 0) -> list[Place]:
-        """Return where finished rows are, from a position on; the last one comes first."""
+        """Return where the rows are that something was asked for, from a position on; the last one comes first."""
         statement = (
-            "SELECT body, position, coalesce(origin, position), generation FROM rows "
-            "WHERE run = ? AND position >= ? AND finished ORDER BY position DESC"
+            "SELECT body, position, finished FROM rows WHERE run = ? AND position >= ? AND body != x'' "
+            "ORDER BY position DESC"
         )
         rows = self._ask(lambda open_: open_.execute(statement, (self._run, first)).fetchall())
         return [*map(Place._make, rows)]
+
+    def numbers(self, first: int = 0) -> list[tuple[bytes, int]]:
+        """Return what was asked by the rows that were sent, and their numbers, from a number on."""
+        statement = "SELECT body, number FROM rows WHERE run = ? AND number >= ?"
+        return self._ask(lambda open_: open_.execute(statement, (self._run, first)).fetchall())
 
     def _read(self, statement: str, *values: object) -> list[Kept]:
         return _kept(self._ask(lambda open_: open_.execute(statement, values).fetchall()))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 APPLICATION = 0x626E6370  # "bncp", by which a file is known as one of these
-VERSION = 2
+VERSION = 3
 
 ELSEWHERE = "Name another file; one that does not exist yet is made."
 
@@ -35,8 +35,7 @@ _TABLES = (
         created TEXT NOT NULL
     )
     """,
-    # Credits are decimal text: money never passes through a float. The origin is the place that a row was asked at,
-    # where its answer has been moved to another one since.
+    # Credits are decimal text: money never passes through a float.
     """
     CREATE TABLE rows (
         run INTEGER NOT NULL,
@@ -44,7 +43,7 @@ _TABLES = (
         body BLOB NOT NULL,
         generation INTEGER NOT NULL,
         finished INTEGER NOT NULL,
-        origin INTEGER,
+        number INTEGER NOT NULL,
         text TEXT,
         request_id TEXT,
         model TEXT,

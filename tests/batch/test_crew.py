@@ -49,9 +49,10 @@ def test_rows_travel_whole() -> None:
         ChatRequest.of(f"Is {at} good?", system="Be brief.", schema=list[int], temperature=0.5)
         for at in range(3)
     ]
-    order = from_bytes(to_bytes(Order([packed(at, 1, each) for at, each in enumerate(asked)], 4)))
-    for (position, generation, request), each in zip(order.requests(), asked, strict=True):
-        assert (position, generation) == (asked.index(each), 1)
+    order = from_bytes(to_bytes(Order([packed(at, 1, at + 5, each) for at, each in enumerate(asked)], 4)))
+    for at, (*about, request) in enumerate(order.requests()):
+        each = asked[at]
+        assert about == [at, 1, at + 5]
         assert (request.body, request.json, request.shape) == (each.body, each.json, each.shape)
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import beatra_nb as bn
-from beatra_nb.store.checkpoint import PAGE, SCATTERED, Checkpoint, Kept, Move, Place
+from beatra_nb.store.checkpoint import PAGE, SCATTERED, UNASKED, Checkpoint, Kept, Move, Place
 
 PRINT = {"prompt": "Where is {city}?", "model": "auto", "schema": None}
 
@@ -94,22 +94,22 @@ def test_answers_to_other_questions_stay_at_their_place(path: Path) -> None:
         assert kept.find([(0, b"\0\2"), (1, b"\0\2")]) == {(0, b"\0\2"): rows[2]}
 
 
-def test_a_row_that_moves_leaves_its_origin_behind(path: Path) -> None:
+def test_a_row_that_moves_keeps_its_number(path: Path) -> None:
     with Checkpoint.open(path, PRINT) as kept:
-        kept.write([row(3, "three"), row(4, "four"), row(5, None, finished=False)])
-        kept.write([row(3, "new", generation=1)], [Move(b"digest", 3, 0)])
-        assert [(each.position, each.text) for each in kept] == [
-            (0, "three"),
-            (3, "new"),
-            (4, "four"),
-            (5, None),
+        kept.write([row(3, "three"), row(4, "four", number=1), row(5, None, finished=False, number=UNASKED)])
+        kept.write([row(3, "new", number=2)], [Move(b"digest", 3, 0)])
+        assert [(each.position, each.text, each.number) for each in kept] == [
+            (0, "three", 0),
+            (3, "new", 2),
+            (4, "four", 1),
+            (5, None, UNASKED),
         ]
-        places = [Place(b"digest", 4, 4, 0), Place(b"digest", 3, 3, 1), Place(b"digest", 0, 3, 0)]
-        assert kept.places() == places == [Place.of(each) for each in kept.page(0) if each.finished][::-1]
-        assert kept.places(3) == places[:2]
+        places = [Place(b"digest", at, at < 5) for at in (5, 4, 3, 0)]
+        assert kept.places() == places
+        assert kept.places(3) == places[:3]
+        assert sorted(kept.numbers()) == [(b"digest", 0), (b"digest", 1), (b"digest", 2)]
         kept.write([], [Move(b"digest", 0, 7), Move(b"digest", 3, 4)])  # a place that is taken is left alone
         assert [each.position for each in kept] == [3, 4, 5, 7]
-        assert kept.places()[0] == Place(b"digest", 7, 3, 0)
 
 
 def test_many_rows_are_moved_and_found_at_once(path: Path) -> None:
@@ -121,7 +121,7 @@ def test_many_rows_are_moved_and_found_at_once(path: Path) -> None:
         kept.write([], turned)
         found = kept.find([(move.after, move.body) for move in reversed(turned)])
         assert [each.text for each in found.values()] == [each.text for each in rows[::-1]]
-        assert [each.origin for each in kept] == [*range(count)][::-1]
+        assert [each.text for each in kept] == [str(at) for at in range(count)][::-1]
 
 
 def test_another_question_is_refused_and_says_what_changed(path: Path) -> None:
