@@ -170,5 +170,5 @@ def replay(
     ...     bn.chat("Say hi in five words.")
     """
     client = Client(mode="replay", cassette=path, speed=speed, journal=journal)
-    client.check_tape()
+    client._check_tape()
     return Taping(client)

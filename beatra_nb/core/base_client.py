@@ -140,7 +140,7 @@ class BaseClient(seams.Showable, abc.ABC):
             real=real,
         )
 
-    def check_tape(self) -> None:
+    def _check_tape(self) -> None:
         """Raise now if this client is to replay a cassette that is not there.
 
         Raises

@@ -360,7 +360,7 @@ def budget(
     """Set a bound on what calls may cost.
 
     Use it in a ``with`` block around any calls, or from ``.start()`` to ``.stop()`` around any cells. Calls that
-    could cost more than is left are not sent.
+    are expected to cost more than is left are not sent.
 
     Parameters
     ----------

@@ -270,9 +270,10 @@ class Client(TaskVerbs):
             nothing twice.
         budget : number, Budget or callable, optional
             What it may cost: credits, a ``bn.budget(…)``, or a function that is asked before each row. The batch
-            stops cleanly when it is used up.
+            stops cleanly when there is no room for another row. What a row may cost is learned from those before:
+            the first one goes alone, and ``max_tokens`` keeps the others from being dearer than any before.
         on_error : {"return", "raise"}, default "return"
-            Whether a row that fails is marked, or ends the batch.
+            Whether a row that fails is marked, or ends the batch; then the same call asks for it anew.
         executor : dask.distributed.Client, optional
             A cluster whose workers do the calls.
         order : {"input", "finished"}, default "input"

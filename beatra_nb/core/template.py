@@ -33,12 +33,13 @@ from beatra_nb.core.errors import InvalidInput
 # first brace only, so that hostile text costs no more than its length. What is a letter is decided by Python's own
 # rule for identifiers afterwards: \w knows no vowel signs (as in नाम).
 _LETTERS = r"[\w\u0080-\U0010ffff]"
+# Groups are not repeated possessively: Python 3.11 up to 3.11.4 forgets where one began that did not fit.
 _FIELD = re.compile(
     rf"""
     (?<!\{{) (?P<opening>\{{++)
-    (?P<name> {_LETTERS}[\w\u0080-\U0010ffff.-]*+ (?:[ ][\w\u0080-\U0010ffff.-]++)*+ (?:[ ]\([^(){{}}\n]++\))?+ )
-    (?:!(?P<conversion>[rsa]))?+
-    (?::(?P<spec>[^{{}}\n]*+))?+
+    (?P<name> {_LETTERS}[\w\u0080-\U0010ffff.-]*+ (?:[ ][\w\u0080-\U0010ffff.-]++)* (?:[ ]\([^(){{}}\n]++\))? )
+    (?:!(?P<conversion>[rsa]))?
+    (?::(?P<spec>[^{{}}\n]*+))?
     (?P<closing>\}}++)
     """,
     re.VERBOSE,

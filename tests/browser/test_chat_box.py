@@ -218,6 +218,10 @@ def test_a_conversation_by_keyboard_code_and_two_browsers(notebook: Open, page: 
     other_page = page.context.new_page()
     other = Notebook(other_page, book.lab, book.path).open()
     you = Hands(other_page)
+    try:
+        expect(you.turns).to_have_count(5, timeout=15_000)
+    except AssertionError:  # JupyterLab gives a busy kernel four seconds to tell what widgets it has
+        other.reload()
     expect(you.turns).to_have_count(5)
     me.composer.fill("A draft")
     you.composer.focus()
