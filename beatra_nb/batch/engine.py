@@ -137,10 +137,8 @@ class _Here(Books[PacedRun[Reply]]):
                 run = self._run_of(row, wave)
                 self.begin(self._lane(row, run), run)
                 wave = None  # the place is the row's now
-                if (
-                    self.room is not None
-                ):  # it sets aside what it may cost before there is room for the next one
-                    await asyncio.sleep(0)
+                if self.room is not None:
+                    await asyncio.sleep(0)  # it sets aside what it may cost: there may be room for no other
                 while len(self.under_way) >= self._most:
                     await self.one_less()
                 wave = await self._place()
@@ -254,7 +252,7 @@ class _Here(Books[PacedRun[Reply]]):
 
     async def wind_up(self, feeder: asyncio.Task[None]) -> None:
         """End what is under way; the last row may have been taken, and only the feeder has not heard of it yet."""
-        self.all_read = self.all_read or (self._open and self.turns.ended())
+        self.all_read = self.all_read or ((self._open or self.turns.reading) and self.turns.ended())
         try:
             await super().wind_up(feeder)
         finally:

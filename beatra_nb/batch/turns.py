@@ -88,6 +88,7 @@ class Turns:
         self._same = same
         self._held: Job | Exception | None = None  # what was read, and has to wait for the file
         self._over = False  # whether there is nothing more to read
+        self.reading = False  # whether the next row is waited for, and none is in hand
         # Rows whose answer may be further down, by what they ask; and the first such place of each question.
         self._waiting: dict[bytes, deque[Job]] = {}
         self._places: list[tuple[int, bytes]] = []
@@ -153,7 +154,11 @@ class Turns:
         if isinstance(held, Exception):
             raise held
         if held is None and not self._over:
-            held = self._intake.take() if self._intake.ready() else await self._intake.next()
+            self.reading = True
+            try:
+                held = self._intake.take() if self._intake.ready() else await self._intake.next()
+            finally:
+                self.reading = False
             self._over = held is None
         return held
 
