@@ -23,6 +23,7 @@
 import { announce, isReachable, make, tellKernel } from "./server.js";
 
 const HEARD_WITHIN = 1500; // milliseconds after which a question that nobody has heard gets a word of explanation
+const LOOKS = 4; // times that a kernel which seems busy is looked at again
 const URGENT_AFTER = 300; // milliseconds after which an urgent one goes the other way as well
 const ENDS = new Set(["restarting", "autorestarting", "starting", "dead", "terminating"]);
 const GONE = "The kernel was restarted or has ended. Run this cell again to go on; what is here can still be read.";
@@ -121,7 +122,7 @@ export class Mirror {
     if (this.gone) return Promise.reject(new Refused({ title: "No kernel", message: GONE }));
     const id = ++this.number;
     return new Promise((resolve, reject) => {
-      const waiting = setTimeout(() => this.unheard(), HEARD_WITHIN);
+      const waiting = setTimeout(() => this.unheard(id), HEARD_WITHIN);
       this.asked.set(id, { resolve, reject, waiting, heard: false });
       try {
         this.model.send({ ask, id, by: this.me, args }, undefined, buffers);
@@ -146,11 +147,15 @@ export class Mirror {
   /**
    * Say that a question waits. A kernel that is idle all the same has not seen it: a reply of its own can make
    * ipykernel overlook what came in meanwhile, until somebody connects anew (its issue 1554). So somebody does.
+   * @param {number} id @param {number} [looks] how often it was looked before
    */
-  unheard() {
+  unheard(id, looks = 0) {
     this.wait(true);
-    const idle = this.model.widget_manager?.kernel?.status === "idle";
+    const asked = this.asked.get(id);
+    // A page may have missed that the kernel is idle by now: after a few looks it is asked all the same.
+    const idle = this.model.widget_manager?.kernel?.status === "idle" || looks === LOOKS;
     if (idle && isReachable(this.kernel)) tellKernel(this.kernel, "kernel_info_request", {}).catch(() => {});
+    else if (asked && looks < LOOKS) asked.waiting = setTimeout(() => this.unheard(id, looks + 1), HEARD_WITHIN);
   }
 
   /** @param {{re: number, to: string, heard?: boolean, value?: any, error?: Trouble}} message */
